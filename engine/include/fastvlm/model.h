@@ -1,0 +1,144 @@
+/*
+ * A model: the weights of one checkpoint directory, ready to compute, and the threads that do it.
+ *
+ * A model is immutable after loading and reference-counted; any number of sessions (session.h) in
+ * any threads share one. Its worker threads sleep while no session computes.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_MODEL_H
+#define FASTVLM_MODEL_H
+
+#include <fastvlm/error.h>
+#include <fastvlm/tokenizer.h>
+
+G_BEGIN_DECLS
+
+typedef struct _FastvlmModel FastvlmModel;
+
+typedef enum {
+    FASTVLM_PRECISION_AUTO, /* what is best on this machine; f32 in this version */
+    FASTVLM_PRECISION_F32,
+    FASTVLM_PRECISION_BF16, /* FASTVLM_ERROR_UNSUPPORTED in this version, as the two below */
+    FASTVLM_PRECISION_INT8,
+    FASTVLM_PRECISION_INT4,
+} FastvlmPrecision;
+
+/** "auto", "f32", "bf16", "int8", "int4". */
+FASTVLM_API const char *fastvlm_precision_to_string(FastvlmPrecision precision);
+
+/** The inverse; FALSE and `precision` untouched where `name` is none of them. */
+FASTVLM_API gboolean fastvlm_precision_from_string(const char *name, FastvlmPrecision *precision);
+
+/**
+ * Told of progress while something long runs, from the thread that called it.
+ *
+ * @param fraction  0 to 1, never falling
+ * @return FALSE to stop: the call fails with FASTVLM_ERROR_CANCELLED
+ */
+typedef gboolean (*FastvlmProgressFunc)(double fraction, gpointer user_data);
+
+/** How to load; all zero is the default. */
+typedef struct {
+    FastvlmPrecision precision;
+    int n_threads;                /* 0: as many as the CPUs this process may run on; at most 256 */
+    int worker_nice;              /* nice value of the worker threads, 0 .. 19 */
+    FastvlmProgressFunc progress; /* may be NULL */
+    gpointer progress_data;
+} FastvlmModelParams;
+
+/** What a checkpoint is; see `fastvlm info`. Strings live as long as the struct. */
+typedef struct {
+    char *path;         /* the directory */
+    const char *layout; /* "llava_qwen2" */
+    guint64 n_vision_parameters;
+    guint64 n_projector_parameters;
+    guint64 n_language_parameters; /* without the head where it is tied to the embedding */
+    guint64 file_size_bytes;       /* of all weight files */
+    char *stored_dtypes;           /* as "BF16", or "BF16, F32" */
+    int resolution;                /* the model's own, pixels */
+    int vision_blocks[5];          /* per stage */
+    int vision_dims[5];            /* channels per stage */
+    int hidden_size;
+    int n_layers;
+    int n_heads;
+    int n_kv_heads;
+    int head_dim;
+    int intermediate_size;
+    int vocab_size;     /* rows of the embedding */
+    int tokenizer_size; /* ids the tokenizer knows; 0 where there are no tokenizer files */
+    int max_positions;
+    gboolean tied_head;       /* the head is the embedding */
+    char *head_note;          /* where the file's lm_head contradicts the flag; else NULL */
+    guint64 memory_f32_bytes; /* what weights take in memory in f32, without activations */
+    char *licence_note;       /* of the checkpoint */
+} FastvlmModelInfo;
+
+FASTVLM_API void fastvlm_model_info_free(FastvlmModelInfo *info);
+
+/**
+ * The directory that a model's name stands for.
+ *
+ * A name without a slash that is not a directory here is looked for in the directories of the
+ * environment variable FASTVLM_MODELS (colon-separated), in the user's data directory
+ * (fastvlm/models/NAME) and where this library was installed (share/fastvlm/models/NAME).
+ * Anything else is returned as it is.
+ *
+ * @return a path to free with g_free(), never NULL
+ */
+FASTVLM_API char *fastvlm_model_resolve(const char *name);
+
+/**
+ * Reads config, tokenizer files' presence and weight headers without loading weights: whatever is
+ * wrong with a directory shows here, within milliseconds.
+ *
+ * @param name  a directory or a model's name (fastvlm_model_resolve())
+ * @return what was found, to free with fastvlm_model_info_free(), or NULL
+ * Errors: NOT_FOUND, READ, FORMAT, UNSUPPORTED.
+ */
+FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error);
+
+/**
+ * Loads a model. Blocks (seconds for gigabytes); call it from a thread that may.
+ *
+ * Tokenizer files may be missing: then only fastvlm_session_generate() with ids works.
+ *
+ * @return a model with one reference, or NULL
+ * Errors: as fastvlm_model_inspect(), LIMIT (memory), CANCELLED.
+ */
+FASTVLM_API FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *params,
+                                             GError **error);
+
+/** Adds a reference. Thread-safe. */
+FASTVLM_API FastvlmModel *fastvlm_model_ref(FastvlmModel *model);
+
+/** Drops a reference; the last one frees weights and threads. NULL is fine. Thread-safe. */
+FASTVLM_API void fastvlm_model_unref(FastvlmModel *model);
+
+/** What was loaded; owned by the model. */
+FASTVLM_API const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *model);
+
+/** The precision in use, never AUTO. */
+FASTVLM_API FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model);
+
+/** Threads that compute, the caller's included. */
+FASTVLM_API int fastvlm_model_get_n_threads(const FastvlmModel *model);
+
+/** The tokenizer, owned by the model; NULL where the checkpoint has no tokenizer files. */
+FASTVLM_API const FastvlmTokenizer *fastvlm_model_get_tokenizer(const FastvlmModel *model);
+
+/**
+ * The kernel tier this process runs on: "scalar", "avx2", ... The environment variable FASTVLM_TIER
+ * holds it to a lower one.
+ */
+FASTVLM_API const char *fastvlm_cpu_tier(void);
+
+/** The library that multiplies matrices, as "OpenBLAS 0.3.21 (Haswell)". */
+FASTVLM_API const char *fastvlm_blas_name(void);
+
+/** One paragraph: the licence of Apple's released FastVLM weights, research only. */
+FASTVLM_API const char *fastvlm_released_weights_notice(void);
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * A session: one timeline on a model (picture, prompt, KV cache).
+ *
+ *     fastvlm_session_set_image()   pixels -> preprocess -> FastViTHD -> projector
+ *     fastvlm_session_generate()    prompt + picture -> prefill -> tokens, one by one -> text
+ *
+ * A session is used by one thread at a time; fastvlm_session_cancel() alone may be called from any
+ * thread at any time. Several sessions of one model may run at once; they take turns at its threads.
+ * Results depend on inputs alone: the number of threads changes no byte.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_SESSION_H
+#define FASTVLM_SESSION_H
+
+#include <fastvlm/error.h>
+#include <fastvlm/image.h>
+#include <fastvlm/model.h>
+
+G_BEGIN_DECLS
+
+typedef struct _FastvlmSession FastvlmSession;
+
+/** The default prompt: predict.py of apple/ml-fastvlm asks it, and the demo model knows it. */
+#define FASTVLM_DEFAULT_PROMPT "Describe the image."
+#define FASTVLM_DEFAULT_SYSTEM_PROMPT "You are a helpful assistant."
+#define FASTVLM_DEFAULT_MAX_TOKENS 64
+
+typedef enum {
+    FASTVLM_FINISH_STOP,   /* the model ended its answer */
+    FASTVLM_FINISH_LENGTH, /* max_tokens were made, or the context is full */
+} FastvlmFinishReason;
+
+/** "stop", "length". */
+FASTVLM_API const char *fastvlm_finish_reason_to_string(FastvlmFinishReason reason);
+
+/**
+ * Called from the generating thread with each piece of text as it comes.
+ *
+ * @param piece  the new text: whole UTF-8 characters, may be empty
+ * @param id     the token just chosen
+ */
+typedef void (*FastvlmTextFunc)(const char *piece, int id, gpointer user_data);
+
+/** How to answer; all zero is the default (greedy). Pointers need only live during the call. */
+typedef struct {
+    const char *prompt;        /* UTF-8; NULL: FASTVLM_DEFAULT_PROMPT */
+    const char *system_prompt; /* UTF-8; NULL: FASTVLM_DEFAULT_SYSTEM_PROMPT */
+    int max_tokens;            /* 0: FASTVLM_DEFAULT_MAX_TOKENS */
+    double temperature;        /* 0: greedy */
+    double top_p;              /* 0 or 1: off; else the smallest set of tokens this probable */
+    int top_k;                 /* 0: off; else the k most probable tokens */
+    guint64 seed;              /* same seed, same text */
+    FastvlmTextFunc on_text;   /* may be NULL */
+    gpointer on_text_data;
+
+    /* Instead of a prompt, for tests and benchmarks: ids before and after the picture's rows. */
+    const gint32 *prefix_ids; /* [n_prefix_ids] */
+    int n_prefix_ids;
+    const gint32 *suffix_ids; /* [n_suffix_ids] */
+    int n_suffix_ids;
+    gboolean use_ids;     /* take the two above and no prompt */
+    gboolean ignore_stop; /* go on to max_tokens whatever is chosen */
+} FastvlmGenerateParams;
+
+/** What came of it. `text` and `ids` are freed by fastvlm_result_clear(). */
+typedef struct {
+    char *text;   /* valid UTF-8 without special tokens, blanks at both ends removed; never NULL */
+    gint32 *ids;  /* [n_tokens], without the stop token */
+    int n_tokens; /* tokens made, the stop token not counted */
+    int n_prompt_tokens; /* positions of the prompt, the picture's rows included */
+    FastvlmFinishReason finish_reason;
+    double
+        confidence; /* exp of the mean log-probability of the tokens (with the stop) at temperature 1 */
+    double preprocess_ms; /* of the session's picture */
+    double encode_ms;     /* of the session's picture: encoder and projector */
+    double prefill_ms;    /* of the prompt, to the first logits */
+    double ttft_ms;       /* preprocess + encode + prefill + choosing the first token */
+    double decode_ms;     /* from the first token to the last */
+    double total_ms;      /* ttft_ms + decode_ms */
+} FastvlmResult;
+
+FASTVLM_API void fastvlm_result_clear(FastvlmResult *result);
+
+/** Makes a session; it holds a reference to `model`. Free with fastvlm_session_free(). */
+FASTVLM_API FastvlmSession *fastvlm_session_new(FastvlmModel *model);
+
+/** Frees `session`; NULL is fine. No call may be running. */
+FASTVLM_API void fastvlm_session_free(FastvlmSession *session);
+
+/**
+ * Encodes a picture; it stays the session's until the next one.
+ *
+ * @param resolution  pixels, a multiple of 64, at most 4096; 0: the model's own
+ * @return FALSE on error: then the session has no picture
+ * Errors: ARGUMENT, LIMIT (memory), CANCELLED.
+ */
+FASTVLM_API gboolean fastvlm_session_set_image(FastvlmSession *session, const FastvlmImage *image,
+                                               int resolution, FastvlmFit fit, GError **error);
+
+/** Forgets the picture: the next answer is to the prompt alone. */
+FASTVLM_API void fastvlm_session_clear_image(FastvlmSession *session);
+
+/**
+ * Answers a prompt about the session's picture. Text in `prompt` never becomes a special token or a
+ * picture.
+ *
+ * @param params  NULL: the defaults
+ * @param result  out, set on success alone; clear it with fastvlm_result_clear()
+ * Errors: ARGUMENT, LIMIT (the prompt does not fit the context), UNSUPPORTED (the checkpoint has no
+ * tokenizer files and no ids are given), FORMAT (the weights give no finite logits), CANCELLED.
+ */
+FASTVLM_API gboolean fastvlm_session_generate(FastvlmSession *session,
+                                              const FastvlmGenerateParams *params,
+                                              FastvlmResult *result, GError **error);
+
+/**
+ * Makes the call that runs now in another thread, or the next one, fail with
+ * FASTVLM_ERROR_CANCELLED within 100 ms. Stays in force until fastvlm_session_reset_cancel().
+ */
+FASTVLM_API void fastvlm_session_cancel(FastvlmSession *session);
+
+/** Ends a cancellation. Thread-safe. */
+FASTVLM_API void fastvlm_session_reset_cancel(FastvlmSession *session);
+
+typedef enum {
+    FASTVLM_TENSOR_VISION,    /* [n_image_tokens, vision width], the encoder's output */
+    FASTVLM_TENSOR_PROJECTED, /* [n_image_tokens, hidden], in the decoder's space */
+    FASTVLM_TENSOR_LOGITS,    /* [1, vocab_size] of the first generated position */
+} FastvlmTensor;
+
+/**
+ * A tensor of the session, for comparisons with a reference.
+ *
+ * @param n_rows, n_columns  its shape, out
+ * @return row-major f32 owned by the session, valid until its next call; NULL where there is none
+ */
+FASTVLM_API const float *fastvlm_session_get_tensor(const FastvlmSession *session,
+                                                    FastvlmTensor tensor, int *n_rows,
+                                                    int *n_columns);
+
+G_END_DECLS
+
+#endif
