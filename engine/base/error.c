@@ -5,4 +5,4 @@
  */
 #include <fastvlm/error.h>
 
-G_DEFINE_QUARK(fastvlm-error-quark, fastvlm_error)
+G_DEFINE_QUARK(fastvlm - error - quark, fastvlm_error)

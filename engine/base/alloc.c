@@ -1,0 +1,44 @@
+/*
+ * Memory for tensors.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "base/alloc.h"
+
+#include <fastvlm/error.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static float *try_alloc(gsize n_rows, gsize n_columns)
+{
+    gsize n_floats, n_bytes;
+    float *tensor;
+
+    if (!g_size_checked_mul(&n_floats, n_rows, n_columns) ||
+        !g_size_checked_mul(&n_bytes, n_floats, sizeof(float)) ||
+        !g_size_checked_add(&n_bytes, n_bytes, FASTVLM_TENSOR_ALIGNMENT))
+        return NULL;
+    n_bytes &= ~(gsize)(FASTVLM_TENSOR_ALIGNMENT - 1);
+    tensor = aligned_alloc(FASTVLM_TENSOR_ALIGNMENT, n_bytes);
+    if (tensor)
+        memset(tensor, 0, n_bytes);
+    return tensor;
+}
+
+float *fastvlm_alloc_tensor(gsize n_rows, gsize n_columns, const char *what, GError **error)
+{
+    float *tensor = try_alloc(n_rows, n_columns);
+
+    if (!tensor)
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "no memory for %s: %" G_GSIZE_FORMAT " x %" G_GSIZE_FORMAT " floats; use a "
+                    "smaller model or resolution",
+                    what, n_rows, n_columns);
+    return tensor;
+}
+
+void fastvlm_free_tensor(float *tensor)
+{
+    free(tensor);
+}

@@ -1,0 +1,54 @@
+/*
+ * A worker pool: one function over many items, forked and joined.
+ *
+ * Items are handed out one by one to whichever thread is free. So that results never depend on the
+ * number of threads, an item must write only what is its own, and the items must follow from the
+ * shapes alone. Workers sleep between runs.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_BASE_POOL_H
+#define FASTVLM_BASE_POOL_H
+
+#include <glib.h>
+
+typedef struct _FastvlmPool FastvlmPool;
+
+/** Most threads a pool can have. */
+#define FASTVLM_POOL_MAX_THREADS 256
+
+/**
+ * @param item    0 .. n_items - 1
+ * @param worker  0 .. threads - 1, no two at the same time: the index of a thread's scratch memory
+ */
+typedef void (*FastvlmPoolFunc)(int item, int worker, void *data);
+
+/** CPUs this process may run on. */
+int fastvlm_pool_count_cpus(void);
+
+/**
+ * Starts `n_threads` - 1 workers; the calling thread of a run is the last one.
+ *
+ * @param nice  nice value of the workers, 0 .. 19
+ * @return a pool to free with fastvlm_pool_free(), or NULL
+ * Errors: LIMIT (a thread cannot be started).
+ */
+FastvlmPool *fastvlm_pool_new(int n_threads, int nice, GError **error);
+
+/** Ends the workers. No run may be under way. NULL is fine. */
+void fastvlm_pool_free(FastvlmPool *pool);
+
+/** Threads that compute in a run, the caller's included. */
+int fastvlm_pool_get_n_threads(const FastvlmPool *pool);
+
+/**
+ * Calls `func` for all items and returns when all are done. Runs of several threads take turns.
+ *
+ * @param cancel  looked at before each item (atomically); once it is not 0 no further item begins.
+ *                May be NULL.
+ * @return FALSE if cancelled: some items were not done
+ */
+gboolean fastvlm_pool_run(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, void *data,
+                          const gint *cancel);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * Matrix products by OpenBLAS.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/blas.h"
+
+#include <assert.h>
+#include <cblas.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+static int takes_turns;
+static char description[96];
+
+static void init(void)
+{
+    const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE ..." */
+    const char *version_end = strchr(config + strcspn(config, " ") + 1, ' ');
+    const int version_length = version_end ? (int)(version_end - config) : (int)strlen(config);
+
+    takes_turns = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
+    openblas_set_num_threads(1);
+    snprintf(description, sizeof description, "%.*s (%s%s)", version_length, config,
+             openblas_get_corename(), takes_turns ? ", serial build" : "");
+}
+
+void fastvlm_blas_init(void)
+{
+    pthread_once(&once, init);
+}
+
+const char *fastvlm_blas_describe(void)
+{
+    fastvlm_blas_init();
+    return description;
+}
+
+static void multiply(CBLAS_TRANSPOSE transpose_b, int n_rows, int n_columns, int n_inner,
+                     const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
+{
+    assert(n_rows % FASTVLM_BLAS_ROWS == 0);
+    if (takes_turns)
+        pthread_mutex_lock(&turn);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose_b, n_rows, n_columns, n_inner, 1.0f, a,
+                (int)lda, b, (int)ldb, 0.0f, c, (int)ldc);
+    if (takes_turns)
+        pthread_mutex_unlock(&turn);
+}
+
+void fastvlm_blas_multiply_nt(int n_rows, int n_columns, int n_inner, const float *a, size_t lda,
+                              const float *b, size_t ldb, float *c, size_t ldc)
+{
+    multiply(CblasTrans, n_rows, n_columns, n_inner, a, lda, b, ldb, c, ldc);
+}
+
+void fastvlm_blas_multiply_nn(int n_rows, int n_columns, int n_inner, const float *a, size_t lda,
+                              const float *b, size_t ldb, float *c, size_t ldc)
+{
+    multiply(CblasNoTrans, n_rows, n_columns, n_inner, a, lda, b, ldb, c, ldc);
+}

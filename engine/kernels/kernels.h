@@ -1,0 +1,77 @@
+/*
+ * The kernels: pure functions on pointers and sizes, one table of them for each CPU tier.
+ *
+ * A kernel allocates nothing, starts no thread and reports no error; sizes are asserted, not
+ * checked. All tensors are row-major f32; pictures are NHWC, [height, width, channels]. The scalar
+ * table is the reference that every other tier is tested against.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_KERNELS_KERNELS_H
+#define FASTVLM_KERNELS_KERNELS_H
+
+#include <stddef.h>
+
+#include "base/cpu.h"
+
+/**
+ * A depthwise convolution, or a grouped one with one input and `multiplier` output channels a group:
+ * output channel o reads input channel o / multiplier. Zero padding of kernel_size / 2.
+ */
+typedef struct {
+    const float *input;  /* [height, width, n_channels / multiplier] */
+    const float *weight; /* [kernel_size * kernel_size, n_channels] */
+    const float *bias;   /* [n_channels] */
+    int height;          /* of the input */
+    int width;
+    int n_channels;  /* of the output */
+    int multiplier;  /* 1 or 2 */
+    int kernel_size; /* odd */
+    int stride;
+} FastvlmConvDw;
+
+/**
+ * One list of all kernels: X(result, name, (parameters)). It makes the table's fields and each
+ * tier's prototypes, fastvlm_NAME_TIER.
+ *
+ * conv_dw_f32: pixels x0 .. x1 - 1 of output row `y`, to out [x1 - x0, n_channels].
+ * gelu_bias_f32: x [n_rows, n] = gelu(x + bias [n]), the exact one: v * Phi(v).
+ * silu_mul_f32: gate [n] = silu(gate) * up [n].
+ * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
+ * dot_f32: sum of a [n] * b [n].
+ * axpy_f32: y [n] += a * x [n].
+ * rms_norm_f32: out [n] = weight [n] * x * rsqrt(mean(x^2) + epsilon).
+ * layer_norm_f32: out [n] = (x - mean) / sqrt(variance + epsilon), no affine part.
+ */
+#define FASTVLM_KERNEL_LIST(X)                                                           \
+    X(void, conv_dw_f32, (const FastvlmConvDw *conv, int y, int x0, int x1, float *out)) \
+    X(void, gelu_bias_f32, (float *x, const float *bias, size_t n_rows, size_t n))       \
+    X(void, silu_mul_f32, (float *gate, const float *up, size_t n))                      \
+    X(void, softmax_f32, (float *x, size_t n))                                           \
+    X(float, dot_f32, (const float *a, const float *b, size_t n))                        \
+    X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                     \
+    X(void, rms_norm_f32,                                                                \
+      (const float *x, const float *weight, float epsilon, float *out, size_t n))        \
+    X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))
+
+typedef struct {
+    FastvlmTier tier;
+#define FASTVLM_KERNEL_FIELD(result, name, parameters) result(*name) parameters;
+    FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_FIELD)
+#undef FASTVLM_KERNEL_FIELD
+} FastvlmKernels;
+
+/** The table of `tier`; a tier that this build has no kernels for gets the scalar one. */
+const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
+
+#define FASTVLM_KERNEL_PROTOTYPE_SCALAR(result, name, parameters) \
+    result fastvlm_##name##_scalar parameters;
+FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_PROTOTYPE_SCALAR)
+
+#if defined(__x86_64__)
+#define FASTVLM_KERNEL_PROTOTYPE_AVX2(result, name, parameters) \
+    result fastvlm_##name##_avx2 parameters;
+FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_PROTOTYPE_AVX2)
+#endif
+
+#endif

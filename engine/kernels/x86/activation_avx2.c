@@ -1,0 +1,112 @@
+/*
+ * GELU, SiLU and softmax, AVX2.
+ *
+ * GELU by the tail of the normal distribution, which loses nothing to cancellation:
+ *     t = 1 / (1 + |v| / 4);  tail = exp(-v^2 / 2) * P(t), P(t) ~ (1 - Phi(|v|)) exp(v^2 / 2)
+ *     gelu(v) = max(v, 0) - |v| * tail
+ * P is our own least-squares fit, reweighted to an even relative error of 5e-8 on 0 <= |v| <= 6
+ * (tests hold gelu within 1e-6 of erfc's everywhere).
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/kernels.h"
+#include "kernels/x86/simd_avx2.h"
+
+static inline __m256 gelu(__m256 v)
+{
+    static const float p[8] = {0.00023298835f, 0.0957117383f, 0.12879614f,  -0.0219064599f,
+                               0.356672593f,   -0.337620451f, 0.377202348f, -0.0990889209f};
+    const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
+    const __m256 one = _mm256_set1_ps(1.0f);
+    const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(magnitude, _mm256_set1_ps(0.25f), one));
+    const __m256 gauss = exp_avx2(_mm256_mul_ps(_mm256_mul_ps(v, v), _mm256_set1_ps(-0.5f)));
+    __m256 tail = _mm256_set1_ps(p[7]);
+
+    for (int i = 6; i >= 0; i--)
+        tail = _mm256_fmadd_ps(tail, t, _mm256_set1_ps(p[i]));
+    tail = _mm256_mul_ps(tail, gauss);
+    return _mm256_fnmadd_ps(magnitude, tail, _mm256_max_ps(v, _mm256_setzero_ps()));
+}
+
+void fastvlm_gelu_bias_f32_avx2(float *x, const float *bias, size_t n_rows, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)7;
+    const __m256i mask = tail_mask_avx2(n - n_whole);
+
+    for (size_t row = 0; row < n_rows; row++, x += n) {
+        for (size_t i = 0; i < n_whole; i += 8)
+            _mm256_storeu_ps(
+                x + i, gelu(_mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(bias + i))));
+        if (n_whole < n) {
+            const __m256 v = _mm256_maskload_ps(x + n_whole, mask);
+
+            _mm256_maskstore_ps(x + n_whole, mask,
+                                gelu(_mm256_add_ps(v, _mm256_maskload_ps(bias + n_whole, mask))));
+        }
+    }
+}
+
+static inline __m256 silu_mul(__m256 gate, __m256 up)
+{
+    const __m256 e = exp_avx2(_mm256_sub_ps(_mm256_setzero_ps(), gate));
+
+    return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), up);
+}
+
+void fastvlm_silu_mul_f32_avx2(float *gate, const float *up, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)7;
+
+    for (size_t i = 0; i < n_whole; i += 8)
+        _mm256_storeu_ps(gate + i, silu_mul(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+    if (n_whole < n) {
+        const __m256i mask = tail_mask_avx2(n - n_whole);
+
+        _mm256_maskstore_ps(gate + n_whole, mask,
+                            silu_mul(_mm256_maskload_ps(gate + n_whole, mask),
+                                     _mm256_maskload_ps(up + n_whole, mask)));
+    }
+}
+
+static float find_max(const float *x, size_t n)
+{
+    __m256 max = _mm256_set1_ps(x[0]);
+    size_t i = 0;
+    float result;
+
+    for (; i + 8 <= n; i += 8)
+        max = _mm256_max_ps(max, _mm256_loadu_ps(x + i));
+    result = max_avx2(max);
+    for (; i < n; i++)
+        result = x[i] > result ? x[i] : result;
+    return result;
+}
+
+void fastvlm_softmax_f32_avx2(float *x, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)7;
+    const __m256i mask = tail_mask_avx2(n - n_whole);
+    const __m256 max = _mm256_set1_ps(find_max(x, n));
+    __m256 sum = _mm256_setzero_ps();
+    __m256 scale;
+
+    for (size_t i = 0; i < n_whole; i += 8) {
+        const __m256 e = exp_avx2(_mm256_sub_ps(_mm256_loadu_ps(x + i), max));
+
+        sum = _mm256_add_ps(sum, e);
+        _mm256_storeu_ps(x + i, e);
+    }
+    if (n_whole < n) {
+        __m256 e = exp_avx2(_mm256_sub_ps(_mm256_maskload_ps(x + n_whole, mask), max));
+
+        e = _mm256_and_ps(e, _mm256_castsi256_ps(mask));
+        sum = _mm256_add_ps(sum, e);
+        _mm256_maskstore_ps(x + n_whole, mask, e);
+    }
+    scale = _mm256_set1_ps(1.0f / sum_avx2(sum));
+    for (size_t i = 0; i < n_whole; i += 8)
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), scale));
+    if (n_whole < n)
+        _mm256_maskstore_ps(x + n_whole, mask,
+                            _mm256_mul_ps(_mm256_maskload_ps(x + n_whole, mask), scale));
+}
