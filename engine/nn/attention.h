@@ -1,0 +1,26 @@
+/*
+ * Multi-head self-attention over all pixels, as FastViTHD's last two stages have it:
+ *
+ *     out [n, C] = concat over heads of softmax(q * transpose(k)) * v
+ *
+ * q, k and v come side by side from one linear layer, the scale 1 / sqrt(head_dim) already in q.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_NN_ATTENTION_H
+#define FASTVLM_NN_ATTENTION_H
+
+#include "nn/compute.h"
+
+/** Floats of scratch memory fastvlm_attention_run() needs of each thread. */
+gsize fastvlm_attention_scratch_size(int n_rows);
+
+/**
+ * @param qkv       [padded rows, 3 * n_heads * head_dim]: q, k, v, each [n_heads, head_dim]
+ * @param out       [padded rows, n_heads * head_dim]
+ * Errors: CANCELLED.
+ */
+gboolean fastvlm_attention_run(const FastvlmCompute *compute, const float *qkv, int n_rows,
+                               int n_heads, int head_dim, float *out, GError **error);
+
+#endif
