@@ -23,7 +23,7 @@ G_BEGIN_DECLS
  * Appends the ids of a conversation's first turn to `prefix_ids` and `suffix_ids`, both GArrays of
  * gint32; between the two stand the picture's rows.
  *
- * @param system_prompt  UTF-8, NUL-terminated; "" is allowed
+ * @param system_prompt  UTF-8, NUL-terminated; "": no system turn, as in llava/conversation.py
  * @param prompt         UTF-8, NUL-terminated; "" is allowed
  * @param with_image     FALSE: no picture, and no line break in its place; the prefix then ends with
  *                       the last "<|im_start|>", because "user\nPROMPT" is one stretch of text

@@ -19,7 +19,7 @@ G_BEGIN_DECLS
 /** A stream; all zero is an empty one. Owns nothing, used by one thread at a time. */
 typedef struct {
     guint8 held[4]; /* the beginning of a character that may yet be completed */
-    int n_held;     /* 0 .. 3 */
+    guint n_held;   /* 0 .. 3 */
 } FastvlmUtf8Stream;
 
 /**

@@ -1,0 +1,102 @@
+/*
+ * Reading small text files and JSON. See text_file.h.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "text/text_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Bytes of a name that a message shows. */
+#define QUOTE_MAX_BYTES 60
+
+static int open_regular(const char *path, gsize *n_bytes, GError **error)
+{
+    /* Without O_NONBLOCK a named pipe would hold the caller up for ever. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        int code =
+            errno == ENOENT || errno == ENOTDIR ? FASTVLM_ERROR_NOT_FOUND : FASTVLM_ERROR_READ;
+        g_set_error(error, FASTVLM_ERROR, code, "%s: cannot open: %s", path, g_strerror(errno));
+        return -1;
+    }
+    struct stat status;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: not a regular file", path);
+        close(fd);
+        return -1;
+    }
+    if ((guint64)status.st_size > FASTVLM_TEXT_FILE_MAX_BYTES) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "%s: %" G_GUINT64_FORMAT " bytes, expected at most %" G_GSIZE_FORMAT, path,
+                    (guint64)status.st_size, FASTVLM_TEXT_FILE_MAX_BYTES);
+        close(fd);
+        return -1;
+    }
+    *n_bytes = (gsize)status.st_size;
+    return fd;
+}
+
+char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error)
+{
+    gsize size;
+    int fd = open_regular(path, &size, error);
+    if (fd < 0)
+        return NULL;
+    char *bytes = g_malloc(size + 1);
+    gsize n_read = 0;
+    while (n_read < size) {
+        gssize n = read(fd, bytes + n_read, size - n_read);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot read: %s", path,
+                        n < 0 ? g_strerror(errno) : "it became shorter meanwhile");
+            g_free(bytes);
+            close(fd);
+            return NULL;
+        }
+        n_read += (gsize)n;
+    }
+    close(fd);
+    bytes[size] = '\0';
+    *n_bytes = size;
+    return bytes;
+}
+
+json_t *fastvlm_text_file_read_object(const char *path, GError **error)
+{
+    gsize n_bytes;
+    char *bytes = fastvlm_text_file_read(path, &n_bytes, error);
+    if (bytes == NULL)
+        return NULL;
+    json_error_t problem;
+    json_t *object = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &problem);
+    g_free(bytes);
+    if (object == NULL) {
+        g_autofree char *what = g_utf8_make_valid(problem.text, -1);
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s:%d:%d: not valid JSON: %s",
+                    path, problem.line, problem.column, what);
+        return NULL;
+    }
+    if (!json_is_object(object)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: expected a JSON object at the top", path);
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+char *fastvlm_text_quote(const char *text)
+{
+    gsize n_bytes = strnlen(text, QUOTE_MAX_BYTES + 1);
+    gboolean is_long = n_bytes > QUOTE_MAX_BYTES;
+    g_autofree char *start = g_strndup(text, is_long ? QUOTE_MAX_BYTES : n_bytes);
+    /* Bytes above 0x7f come out octal: safe wherever the message goes. */
+    g_autofree char *escaped = g_strescape(start, NULL);
+    return g_strdup_printf("\"%s%s\"", escaped, is_long ? "..." : "");
+}
