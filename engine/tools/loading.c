@@ -1,0 +1,42 @@
+/*
+ * Loads the model that the common options name.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "tools/loading.h"
+
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+const char *const precision_names[] = {"auto", "f32", "bf16", "int8", "int4", NULL};
+const char *const fit_names[] = {"pad", "crop", "stretch", NULL};
+
+G_STATIC_ASSERT(FASTVLM_PRECISION_AUTO == 0 && FASTVLM_PRECISION_INT4 == 4);
+G_STATIC_ASSERT(FASTVLM_FIT_PAD == 0 && FASTVLM_FIT_STRETCH == 2);
+
+static gboolean report_progress(double fraction, gpointer data)
+{
+    progress_set(data, fraction);
+    return !interrupt_raised();
+}
+
+FastvlmModel *loading_load(const ModelArguments *arguments, GError **error)
+{
+    char *label = g_strdup_printf("loading %s", arguments->model);
+    g_autoptr(Progress) progress = progress_new(label);
+    g_free(label);
+    FastvlmModelParams params = {
+        .precision = (FastvlmPrecision)arguments->precision,
+        .n_threads = arguments->n_threads,
+        .progress = report_progress,
+        .progress_data = progress,
+    };
+    return fastvlm_model_load(arguments->model, &params, error);
+}
+
+int loading_fail(GError *error)
+{
+    int code = interrupt_raised() ? interrupt_fail() : tool_fail("%s", error->message);
+    g_error_free(error);
+    return code;
+}
