@@ -1,0 +1,156 @@
+/*
+ * Loading a model:
+ *
+ *     directory -> checkpoint (mapped) -> inspected -> tokenizer -> threads -> weights as f32
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "api/model.h"
+
+#include "api/inspect.h"
+#include "kernels/blas.h"
+
+FastvlmModel *fastvlm_model_ref(FastvlmModel *model)
+{
+    g_atomic_ref_count_inc(&model->references);
+    return model;
+}
+
+void fastvlm_model_unref(FastvlmModel *model)
+{
+    if (!model || !g_atomic_ref_count_dec(&model->references))
+        return;
+    fastvlm_vision_weights_clear(&model->vision);
+    fastvlm_language_weights_clear(&model->language);
+    fastvlm_pool_free(model->pool);
+    fastvlm_tokenizer_free(model->tokenizer);
+    fastvlm_model_info_free(model->info);
+    g_free(model);
+}
+
+static gboolean check_params(const FastvlmModelParams *params, GError **error)
+{
+    if (params->precision != FASTVLM_PRECISION_AUTO && params->precision != FASTVLM_PRECISION_F32) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                    "precision %s is not in this version: use auto or f32",
+                    fastvlm_precision_to_string(params->precision));
+        return FALSE;
+    }
+    if (params->n_threads < 0 || params->n_threads > FASTVLM_POOL_MAX_THREADS) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                    "%d threads: expected 1 to %d, or 0 for all CPUs", params->n_threads,
+                    FASTVLM_POOL_MAX_THREADS);
+        return FALSE;
+    }
+    if (params->worker_nice < 0 || params->worker_nice > 19) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT, "nice value %d: expected 0 to 19",
+                    params->worker_nice);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/** A checkpoint without vocab.json can still be run by ids. */
+static gboolean load_tokenizer(FastvlmModel *model, GError **error)
+{
+    g_autofree char *vocab = g_build_filename(model->info->path, "vocab.json", NULL);
+
+    model->stop_ids[0] = model->stop_ids[1] = -1;
+    if (!g_file_test(vocab, G_FILE_TEST_EXISTS))
+        return TRUE;
+    model->tokenizer = fastvlm_tokenizer_load(model->info->path, error);
+    if (!model->tokenizer)
+        return FALSE;
+    model->info->tokenizer_size = fastvlm_tokenizer_get_size(model->tokenizer);
+    model->stop_ids[0] = fastvlm_tokenizer_find_special(model->tokenizer, "<|im_end|>");
+    model->stop_ids[1] = fastvlm_tokenizer_find_special(model->tokenizer, "<|endoftext|>");
+    return TRUE;
+}
+
+static gboolean start_threads(FastvlmModel *model, const FastvlmModelParams *params, GError **error)
+{
+    const int n_threads = params->n_threads > 0 ? params->n_threads : fastvlm_pool_count_cpus();
+
+    fastvlm_blas_init();
+    model->kernels = fastvlm_kernels_get(fastvlm_tier_in_use());
+    model->pool = fastvlm_pool_new(n_threads, params->worker_nice, error);
+    return model->pool != NULL;
+}
+
+static gboolean read_weights(FastvlmModel *model, FastvlmCheckpoint *checkpoint,
+                             const FastvlmModelParams *params, GError **error)
+{
+    FastvlmReader reader = {
+        .checkpoint = checkpoint,
+        .progress = params->progress,
+        .progress_data = params->progress_data,
+    };
+
+    return fastvlm_vision_layout_detect(checkpoint, &reader.layout, error) &&
+           fastvlm_vision_weights_read(&model->vision, &reader, error) &&
+           fastvlm_language_weights_read(&model->language, &reader, error);
+}
+
+static gboolean load(FastvlmModel *model, const char *path, const FastvlmModelParams *params,
+                     GError **error)
+{
+    FastvlmCheckpoint *checkpoint = fastvlm_checkpoint_open(path, error);
+    gboolean ok;
+
+    if (!checkpoint)
+        return FALSE;
+    ok = fastvlm_inspect_checkpoint(checkpoint, model->info, error) &&
+         load_tokenizer(model, error) && start_threads(model, params, error) &&
+         read_weights(model, checkpoint, params, error);
+    fastvlm_checkpoint_free(checkpoint);
+    return ok;
+}
+
+FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *params, GError **error)
+{
+    static const FastvlmModelParams defaults = {0};
+    g_autofree char *path = fastvlm_model_resolve(name);
+    FastvlmModel *model;
+
+    if (!params)
+        params = &defaults;
+    if (!check_params(params, error))
+        return NULL;
+    model = g_new0(FastvlmModel, 1);
+    g_atomic_ref_count_init(&model->references);
+    model->info = g_new0(FastvlmModelInfo, 1);
+    model->precision = FASTVLM_PRECISION_F32;
+    if (!load(model, path, params, error))
+        g_clear_pointer(&model, fastvlm_model_unref);
+    return model;
+}
+
+const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *model)
+{
+    return model->info;
+}
+
+FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model)
+{
+    return model->precision;
+}
+
+int fastvlm_model_get_n_threads(const FastvlmModel *model)
+{
+    return fastvlm_pool_get_n_threads(model->pool);
+}
+
+const FastvlmTokenizer *fastvlm_model_get_tokenizer(const FastvlmModel *model)
+{
+    return model->tokenizer;
+}
+
+const char *fastvlm_cpu_tier(void)
+{
+    return fastvlm_tier_to_string(fastvlm_tier_in_use());
+}
+
+const char *fastvlm_blas_name(void)
+{
+    return fastvlm_blas_describe();
+}

@@ -1,0 +1,28 @@
+/*
+ * What a model is inside: shared by model.c and session.c.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_API_MODEL_H
+#define FASTVLM_API_MODEL_H
+
+#include <fastvlm/model.h>
+
+#include "base/pool.h"
+#include "kernels/kernels.h"
+#include "language/weights.h"
+#include "vision/weights.h"
+
+struct _FastvlmModel {
+    gatomicrefcount references;
+    FastvlmModelInfo *info;
+    FastvlmPrecision precision;
+    FastvlmTokenizer *tokenizer; /* NULL: the checkpoint has no tokenizer files */
+    FastvlmPool *pool;
+    const FastvlmKernels *kernels;
+    FastvlmVisionWeights vision;
+    FastvlmLanguageWeights language;
+    int stop_ids[2]; /* <|im_end|> and <|endoftext|>; -1: there is none */
+};
+
+#endif

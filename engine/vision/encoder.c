@@ -1,0 +1,329 @@
+/*
+ * FastViTHD: stem, five stages, expansion; then the projector.
+ *
+ * Activations are NHWC and go back and forth between the two buffers of the state: `x` is where
+ * they are, `y` where the next layer writes.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "vision/encoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "kernels/blas.h"
+#include "nn/attention.h"
+#include "nn/norm.h"
+
+#define LAYER_NORM_EPSILON 1e-5f
+#define STEM_TILE_ROWS (32 * FASTVLM_BLAS_ROWS)
+#define STEM_INPUTS 27
+
+/** What an encode is about. */
+typedef struct {
+    const FastvlmVisionWeights *weights;
+    FastvlmCompute *compute;
+    FastvlmVisionState *state;
+    float *x;
+    float *y;
+    int side; /* of the picture in x, pixels */
+} Encode;
+
+static void swap(Encode *encode)
+{
+    float *x = encode->x;
+
+    encode->x = encode->y;
+    encode->y = x;
+}
+
+void fastvlm_vision_state_clear(FastvlmVisionState *state)
+{
+    g_clear_pointer(&state->a, fastvlm_free_tensor);
+    g_clear_pointer(&state->b, fastvlm_free_tensor);
+    g_clear_pointer(&state->wide, fastvlm_free_tensor);
+    g_clear_pointer(&state->vision, fastvlm_free_tensor);
+    g_clear_pointer(&state->projected, fastvlm_free_tensor);
+    state->resolution = 0;
+    state->n_tokens = 0;
+}
+
+static gsize count_floats(int side, int n_channels)
+{
+    return (gsize)fastvlm_pad_rows(side * side) * (gsize)n_channels;
+}
+
+/** Floats that `a`, `b` and `wide` need, and the threads' scratch. */
+static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *n_narrow,
+                    gsize *n_wide, gsize *n_scratch)
+{
+    int side = resolution / 4;
+    const int n_tokens =
+        (resolution / FASTVLM_VISION_STRIDE) * (resolution / FASTVLM_VISION_STRIDE);
+
+    *n_wide = MAX(count_floats(resolution / 2, weights->stem.n_out),
+                  (gsize)fastvlm_pad_rows(n_tokens) * (gsize)weights->projector_in.n_out);
+    *n_narrow = count_floats(side, weights->stem.n_out);
+    *n_scratch = STEM_TILE_ROWS * STEM_INPUTS;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++, side = (side - 1) / 2 + 1) {
+        const FastvlmVisionStage *stage = &weights->stages[s];
+        const FastvlmConvFfn *ffn = &stage->blocks[0].ffn;
+
+        *n_narrow = MAX(*n_narrow, count_floats(side, stage->n_channels));
+        *n_wide = MAX(*n_wide, fastvlm_conv_ffn_hidden_size(ffn, side, side));
+        *n_scratch = MAX(*n_scratch, fastvlm_conv_ffn_scratch_size(ffn, side, side));
+        if (stage->has_attention) {
+            *n_wide = MAX(*n_wide, count_floats(side, 3 * stage->n_channels));
+            *n_scratch = MAX(*n_scratch, fastvlm_attention_scratch_size(side * side));
+        }
+    }
+}
+
+static gboolean prepare(const FastvlmVisionWeights *weights, FastvlmCompute *compute,
+                        int resolution, FastvlmVisionState *state, GError **error)
+{
+    const int n_tokens =
+        (resolution / FASTVLM_VISION_STRIDE) * (resolution / FASTVLM_VISION_STRIDE);
+    const gsize n_rows = (gsize)fastvlm_pad_rows(n_tokens);
+    gsize n_narrow, n_wide, n_scratch;
+
+    if (state->resolution == resolution)
+        return TRUE;
+    fastvlm_vision_state_clear(state);
+    measure(weights, resolution, &n_narrow, &n_wide, &n_scratch);
+    if (!fastvlm_compute_reserve(compute, n_scratch, error) ||
+        !(state->a = fastvlm_alloc_tensor(1, n_narrow, "the encoder's activations", error)) ||
+        !(state->b = fastvlm_alloc_tensor(1, n_narrow, "the encoder's activations", error)) ||
+        !(state->wide = fastvlm_alloc_tensor(1, n_wide, "the encoder's activations", error)) ||
+        !(state->vision = fastvlm_alloc_tensor(n_rows, (gsize)weights->expand.n_channels,
+                                               "the encoder's output", error)) ||
+        !(state->projected = fastvlm_alloc_tensor(n_rows, (gsize)weights->projector_out.n_out,
+                                                  "the projected picture", error)))
+        return FALSE;
+    state->resolution = resolution;
+    return TRUE;
+}
+
+typedef struct {
+    const Encode *encode;
+    const guint8 *rgb;
+    int resolution;
+} StemRun;
+
+/** The 27 values under the 3x3 window of output pixel (x, y), zero outside, bytes / 255. */
+static void gather_window(const StemRun *run, int y, int x, float *window)
+{
+    for (int i = 0; i < 3; i++) {
+        const int in_y = 2 * y + i - 1;
+
+        for (int j = 0; j < 3; j++, window += 3) {
+            const int in_x = 2 * x + j - 1;
+            const guint8 *pixel;
+
+            if (in_y < 0 || in_x < 0 || in_y >= run->resolution || in_x >= run->resolution) {
+                memset(window, 0, 3 * sizeof *window);
+                continue;
+            }
+            pixel = run->rgb + ((gsize)in_y * (gsize)run->resolution + (gsize)in_x) * 3;
+            for (int c = 0; c < 3; c++)
+                window[c] = (float)pixel[c] / 255.0f;
+        }
+    }
+}
+
+static void run_stem_tile(int tile, int worker, void *data)
+{
+    const StemRun *run = data;
+    const FastvlmLinear *stem = &run->encode->weights->stem;
+    const int side = run->resolution / 2;
+    const int row = tile * STEM_TILE_ROWS;
+    const int n_rows = MIN(STEM_TILE_ROWS, side * side - row);
+    float *windows = run->encode->compute->scratch[worker]; /* [STEM_TILE_ROWS, 27] */
+
+    for (int i = 0; i < n_rows; i++)
+        gather_window(run, (row + i) / side, (row + i) % side, windows + i * STEM_INPUTS);
+    fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, fastvlm_pad_rows(n_rows),
+                        run->encode->state->wide + (gsize)row * (gsize)stem->n_out);
+}
+
+/** rgb [R, R, 3] -> x [R / 4, R / 4, C]. */
+static gboolean run_stem(Encode *encode, const guint8 *rgb, int resolution, GError **error)
+{
+    const FastvlmVisionWeights *weights = encode->weights;
+    StemRun run = {encode, rgb, resolution};
+    const int n_tiles = (resolution / 2 * (resolution / 2) + STEM_TILE_ROWS - 1) / STEM_TILE_ROWS;
+
+    if (!fastvlm_compute_run(encode->compute, n_tiles, run_stem_tile, &run, error) ||
+        !fastvlm_conv_run(encode->compute, &weights->stem_down, encode->state->wide, resolution / 2,
+                          resolution / 2, TRUE, encode->y, error))
+        return FALSE;
+    encode->side = resolution / 4;
+    return fastvlm_linear_run(encode->compute, &weights->stem_mix, encode->y,
+                              encode->side * encode->side, encode->x, error);
+}
+
+static gboolean run_conv(Encode *encode, const FastvlmConv *conv, gboolean gelu, GError **error)
+{
+    if (!fastvlm_conv_run(encode->compute, conv, encode->x, encode->side, encode->side, gelu,
+                          encode->y, error))
+        return FALSE;
+    encode->side = fastvlm_conv_output_size(conv, encode->side);
+    swap(encode);
+    return TRUE;
+}
+
+static gboolean run_ffn(Encode *encode, const FastvlmConvFfn *ffn, GError **error)
+{
+    if (!fastvlm_conv_ffn_run(encode->compute, ffn, encode->x, encode->side, encode->side,
+                              encode->y, encode->state->wide, error))
+        return FALSE;
+    swap(encode);
+    return TRUE;
+}
+
+static void add_to(float *x, const float *branch, gsize n)
+{
+    for (gsize i = 0; i < n; i++)
+        x[i] += branch[i];
+}
+
+/** x += proj(attention(qkv(LayerNorm(x)))); y and `wide` hold what is between. */
+static gboolean run_attention(Encode *encode, const FastvlmVisionBlock *block, GError **error)
+{
+    const int n_rows = encode->side * encode->side;
+    const int n_channels = block->proj.n_out;
+    float *qkv = encode->state->wide;
+
+    if (!fastvlm_norm_run(encode->compute, encode->x, NULL, LAYER_NORM_EPSILON, n_rows, n_channels,
+                          encode->y, error) ||
+        !fastvlm_linear_run(encode->compute, &block->qkv, encode->y, n_rows, qkv, error) ||
+        !fastvlm_attention_run(encode->compute, qkv, n_rows, n_channels / FASTVLM_VISION_HEAD_DIM,
+                               FASTVLM_VISION_HEAD_DIM, encode->y, error) ||
+        !fastvlm_linear_run(encode->compute, &block->proj, encode->y, n_rows, qkv, error))
+        return FALSE;
+    add_to(encode->x, qkv, (gsize)n_rows * (gsize)n_channels);
+    return TRUE;
+}
+
+static gboolean run_stage(Encode *encode, const FastvlmVisionStage *stage, GError **error)
+{
+    if (stage->has_attention && !run_conv(encode, &stage->position, FALSE, error))
+        return FALSE;
+    for (int i = 0; i < stage->n_blocks; i++) {
+        const FastvlmVisionBlock *block = &stage->blocks[i];
+
+        if (!(stage->has_attention ? run_attention(encode, block, error)
+                                   : run_conv(encode, &block->mixer, FALSE, error)) ||
+            !run_ffn(encode, &block->ffn, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/** The patch embedding between two stages: half the side, more channels. */
+static gboolean run_down(Encode *encode, const FastvlmVisionStage *stage, GError **error)
+{
+    if (!run_conv(encode, &stage->down, TRUE, error) ||
+        !fastvlm_linear_run(encode->compute, &stage->down_mix, encode->x,
+                            encode->side * encode->side, encode->y, error))
+        return FALSE;
+    swap(encode);
+    return TRUE;
+}
+
+/** y [n_out] = weight * x + bias, one row. */
+static void multiply_vector(const FastvlmKernels *kernels, const FastvlmLinear *linear,
+                            const float *x, float *y)
+{
+    for (int i = 0; i < linear->n_out; i++)
+        y[i] = linear->bias[i] + kernels->dot_f32(linear->weight + (gsize)i * (gsize)linear->n_in,
+                                                  x, (size_t)linear->n_in);
+}
+
+static void average_rows(const float *x, int n_rows, int n, float *mean)
+{
+    g_autofree double *sum = g_new0(double, n);
+
+    for (int row = 0; row < n_rows; row++)
+        for (int i = 0; i < n; i++)
+            sum[i] += x[(gsize)row * (gsize)n + (gsize)i];
+    for (int i = 0; i < n; i++)
+        mean[i] = (float)(sum[i] / n_rows);
+}
+
+/** Squeeze-and-excitation: gate [n] = sigmoid(excite(relu(squeeze(mean over pixels of x)))). */
+static void compute_gate(const Encode *encode, const float *x, int n_rows, float *gate)
+{
+    const FastvlmVisionWeights *weights = encode->weights;
+    const int n = weights->excite.n_out;
+    g_autofree float *mean = g_new(float, n);
+    g_autofree float *squeezed = g_new(float, weights->squeeze.n_out);
+
+    average_rows(x, n_rows, n, mean);
+    multiply_vector(encode->compute->kernels, &weights->squeeze, mean, squeezed);
+    for (int i = 0; i < weights->squeeze.n_out; i++)
+        squeezed[i] = MAX(squeezed[i], 0.0f);
+    multiply_vector(encode->compute->kernels, &weights->excite, squeezed, gate);
+    for (int i = 0; i < n; i++)
+        gate[i] = 1.0f / (1.0f + expf(-gate[i]));
+}
+
+/** x -> vision [n_tokens, 2C]. */
+static gboolean run_expansion(Encode *encode, GError **error)
+{
+    const FastvlmConv *expand = &encode->weights->expand;
+    const int n = expand->n_channels;
+    const int n_rows = encode->side * encode->side;
+    float *vision = encode->state->vision;
+    g_autofree float *gate = g_new(float, n);
+    g_autofree float *zero = g_new0(float, n);
+
+    if (!fastvlm_conv_run(encode->compute, expand, encode->x, encode->side, encode->side, FALSE,
+                          vision, error))
+        return FALSE;
+    compute_gate(encode, vision, n_rows, gate);
+    for (int row = 0; row < n_rows; row++) {
+        float *x = vision + (gsize)row * (gsize)n;
+
+        for (int i = 0; i < n; i++)
+            x[i] *= gate[i];
+        encode->compute->kernels->gelu_bias_f32(x, zero, 1, (size_t)n);
+    }
+    encode->state->n_tokens = n_rows;
+    return TRUE;
+}
+
+static gboolean run_projector(Encode *encode, GError **error)
+{
+    const FastvlmVisionState *state = encode->state;
+    const FastvlmVisionWeights *weights = encode->weights;
+
+    return fastvlm_linear_run(encode->compute, &weights->projector_in, state->vision,
+                              state->n_tokens, state->wide, error) &&
+           fastvlm_linear_run(encode->compute, &weights->projector_out, state->wide,
+                              state->n_tokens, state->projected, error);
+}
+
+gboolean fastvlm_vision_encode(const FastvlmVisionWeights *weights, FastvlmCompute *compute,
+                               const guint8 *rgb, int resolution, FastvlmVisionState *state,
+                               GError **error)
+{
+    Encode encode = {.weights = weights, .compute = compute, .state = state};
+
+    state->n_tokens = 0;
+    if (!prepare(weights, compute, resolution, state, error))
+        return FALSE;
+    encode.x = state->a;
+    encode.y = state->b;
+    if (!run_stem(&encode, rgb, resolution, error))
+        return FALSE;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++) {
+        const FastvlmVisionStage *stage = &weights->stages[s];
+
+        if (!run_stage(&encode, stage, error) ||
+            (s < FASTVLM_VISION_STAGES - 1 && !run_down(&encode, stage, error)))
+            return FALSE;
+    }
+    return run_expansion(&encode, error) && run_projector(&encode, error);
+}

@@ -1,0 +1,61 @@
+/*
+ * The weights of FastViTHD and of the projector, folded and laid out for computing.
+ *
+ * Folds, all exact since each comes after the operation it is folded into:
+ *     BatchNorm -> the depthwise 7x7 before it          layer_scale   -> fc2
+ *     layer_scale_1 -> the attention's projection       LayerNorm's affine part -> qkv
+ *     1 / sqrt(head_dim) -> the q rows of qkv
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_VISION_WEIGHTS_H
+#define FASTVLM_VISION_WEIGHTS_H
+
+#include "load/reader.h"
+#include "nn/conv_ffn.h"
+
+#define FASTVLM_VISION_STAGES 5
+#define FASTVLM_VISION_HEAD_DIM 32
+
+/** A block mixes pixels by a 3x3 convolution (RepMixer) or by attention, then runs its ConvFFN. */
+typedef struct {
+    FastvlmConv mixer;  /* RepMixer alone: depthwise 3x3 */
+    FastvlmLinear qkv;  /* attention alone: C -> 3C */
+    FastvlmLinear proj; /* attention alone: C -> C */
+    FastvlmConvFfn ffn;
+} FastvlmVisionBlock;
+
+typedef struct {
+    int n_channels;
+    int n_blocks;
+    gboolean has_attention; /* of the blocks; such a stage begins with a positional convolution */
+    FastvlmConv position;   /* depthwise 7x7 */
+    FastvlmVisionBlock *blocks; /* [n_blocks] */
+    FastvlmConv down;           /* grouped 7x7 stride 2, C -> C'; but in the last stage */
+    FastvlmLinear down_mix;     /* C' -> C', GELU */
+} FastvlmVisionStage;
+
+typedef struct {
+    FastvlmLinear stem; /* 3x3 stride 2 as a linear layer on 27 inputs (y, x, rgb), GELU */
+    FastvlmConv stem_down;
+    FastvlmLinear stem_mix;
+    FastvlmVisionStage stages[FASTVLM_VISION_STAGES];
+    FastvlmConv expand;          /* grouped 3x3, C -> 2C */
+    FastvlmLinear squeeze;       /* squeeze-and-excitation: 2C -> 2C / 16 */
+    FastvlmLinear excite;        /* and back */
+    FastvlmLinear projector_in;  /* 2C -> hidden, GELU */
+    FastvlmLinear projector_out; /* hidden -> hidden */
+} FastvlmVisionWeights;
+
+/**
+ * Reads all of it from a checkpoint whose structure has been inspected.
+ *
+ * @param weights  zeroed; fastvlm_vision_weights_clear() frees it, also after a failure
+ * Errors: as fastvlm_reader_read().
+ */
+gboolean fastvlm_vision_weights_read(FastvlmVisionWeights *weights, FastvlmReader *reader,
+                                     GError **error);
+
+void fastvlm_vision_weights_clear(FastvlmVisionWeights *weights);
+
+#endif
