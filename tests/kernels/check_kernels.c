@@ -1,0 +1,228 @@
+/*
+ * Holds every kernel of every tier this processor runs against the scalar one.
+ *
+ * Sizes go around the vectors' widths and include primes; operands are misaligned by one float;
+ * outputs stand between canaries. Tolerances follow from f32's rounding and the length of the sum.
+ * Needs no GLib, so that it cross-builds and runs under an emulator by itself. Prints TAP.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define CANARY 12345.678f
+#define N_CANARIES 16
+#define MAX_FLOATS (1 << 18)
+
+typedef struct {
+    float memory[MAX_FLOATS + 2 * N_CANARIES];
+    size_t n;
+} Buffer;
+
+static Buffer input, weight, bias, expected, found;
+static uint64_t random_state;
+static int n_failed;
+static const FastvlmKernels *reference, *tier;
+
+static float random_float(float scale)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return ((float)(random_state >> 40) * 0x1p-23f - 1.0f) * scale;
+}
+
+/** Fills with random numbers, or canaries alone where scale is 0; data begins one float off. */
+static float *prepare(Buffer *buffer, size_t n, float scale)
+{
+    buffer->n = n;
+    for (size_t i = 0; i < n + 2 * N_CANARIES; i++)
+        buffer->memory[i] = CANARY;
+    for (size_t i = 0; i < n && scale != 0.0f; i++)
+        buffer->memory[N_CANARIES + i] = random_float(scale);
+    return buffer->memory + N_CANARIES;
+}
+
+static void fail(const char *what, const char *detail, double value)
+{
+    if (n_failed++ < 20)
+        printf("# %s %s: %s %g\n", fastvlm_tier_to_string(tier->tier), what, detail, value);
+}
+
+static void check_canaries(const char *what, const Buffer *buffer)
+{
+    for (size_t i = 0; i < N_CANARIES; i++)
+        if (buffer->memory[i] != CANARY || buffer->memory[N_CANARIES + buffer->n + i] != CANARY)
+            fail(what, "wrote outside, near element", (double)i);
+}
+
+/** |found - expected| <= absolute + relative * |expected|, and nothing written outside. */
+static void compare(const char *what, double absolute, double relative)
+{
+    for (size_t i = 0; i < expected.n; i++) {
+        const double e = expected.memory[N_CANARIES + i];
+        const double f = found.memory[N_CANARIES + i];
+
+        if (!(fabs(f - e) <= absolute + relative * fabs(e))) {
+            fail(what, "differs by", f - e);
+            break;
+        }
+    }
+    check_canaries(what, &expected);
+    check_canaries(what, &found);
+}
+
+static void copy_input(Buffer *to)
+{
+    memcpy(to->memory, input.memory, sizeof to->memory);
+    to->n = input.n;
+}
+
+static void check_conv(int n_channels, int multiplier, int kernel_size, int stride, int height,
+                       int width)
+{
+    const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
+    const int n_taps = kernel_size * kernel_size;
+    FastvlmConvDw conv = {
+        .input = prepare(&input, (size_t)(height * width * n_channels / multiplier), 1.0f),
+        .weight = prepare(&weight, (size_t)(n_taps * n_channels), 1.0f),
+        .bias = prepare(&bias, (size_t)n_channels, 1.0f),
+        .height = height,
+        .width = width,
+        .n_channels = n_channels,
+        .multiplier = multiplier,
+        .kernel_size = kernel_size,
+        .stride = stride,
+    };
+    const int x0 = out_width / 3;
+
+    for (int y = 0; y < out_height; y++) {
+        const size_t whole = (size_t)(out_width * n_channels);
+
+        reference->conv_dw_f32(&conv, y, 0, out_width, prepare(&expected, whole, 0.0f));
+        tier->conv_dw_f32(&conv, y, 0, out_width, prepare(&found, whole, 0.0f));
+        compare("conv_dw_f32", 1e-6 * n_taps, 0.0);
+        /* A part of a row gives the same bytes as the whole row. */
+        tier->conv_dw_f32(&conv, y, x0, out_width,
+                          prepare(&expected, (size_t)((out_width - x0) * n_channels), 0.0f));
+        if (memcmp(expected.memory + N_CANARIES, found.memory + N_CANARIES + x0 * n_channels,
+                   expected.n * sizeof(float)) != 0)
+            fail("conv_dw_f32", "part of a row differs, from pixel", x0);
+    }
+}
+
+static void check_convs(void)
+{
+    static const int channels[] = {1, 2, 6, 7, 8, 10, 16, 22, 24, 30, 32, 46, 48, 96};
+    static const int sizes[] = {1, 2, 3, 5, 6, 7, 8, 9, 11, 16, 17, 23};
+
+    for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+            for (int shape = 0; shape < 8; shape++) {
+                const int multiplier = 1 + (shape & 1);
+                const int height = sizes[(s * 5 + c) % (sizeof sizes / sizeof *sizes)];
+
+                if (channels[c] % multiplier == 0)
+                    check_conv(channels[c], multiplier, shape & 2 ? 7 : 3, shape & 4 ? 2 : 1,
+                               height, sizes[s]);
+            }
+}
+
+static void check_gelu(size_t n_rows, size_t n, float scale)
+{
+    const float *b = prepare(&bias, n, 0.1f);
+
+    prepare(&input, n_rows * n, scale);
+    copy_input(&expected);
+    copy_input(&found);
+    reference->gelu_bias_f32(expected.memory + N_CANARIES, b, n_rows, n);
+    tier->gelu_bias_f32(found.memory + N_CANARIES, b, n_rows, n);
+    compare("gelu_bias_f32", 5e-7, 3e-7);
+}
+
+static void check_silu(size_t n, float scale)
+{
+    const float *up = prepare(&bias, n, 1.0f);
+
+    prepare(&input, n, scale);
+    copy_input(&expected);
+    copy_input(&found);
+    reference->silu_mul_f32(expected.memory + N_CANARIES, up, n);
+    tier->silu_mul_f32(found.memory + N_CANARIES, up, n);
+    compare("silu_mul_f32", 1e-6, 1e-6);
+}
+
+static void check_softmax(size_t n, float scale)
+{
+    prepare(&input, n, scale);
+    copy_input(&expected);
+    copy_input(&found);
+    reference->softmax_f32(expected.memory + N_CANARIES, n);
+    tier->softmax_f32(found.memory + N_CANARIES, n);
+    compare("softmax_f32", 1e-7, 1e-5);
+}
+
+static void check_vectors(size_t n)
+{
+    const float *x = prepare(&input, n, 1.0f);
+    const float *w = prepare(&weight, n, 1.0f);
+    float *e = prepare(&expected, n, 0.0f), *f = prepare(&found, n, 0.0f);
+    const double difference = tier->dot_f32(x, w, n) - reference->dot_f32(x, w, n);
+
+    if (!(fabs(difference) <= 1e-6 * (double)(n + 1)))
+        fail("dot_f32", "differs by", difference);
+    reference->rms_norm_f32(x, w, 1e-6f, e, n);
+    tier->rms_norm_f32(x, w, 1e-6f, f, n);
+    compare("rms_norm_f32", 1e-6, 1e-5);
+    reference->layer_norm_f32(x, 1e-5f, e, n);
+    tier->layer_norm_f32(x, 1e-5f, f, n);
+    compare("layer_norm_f32", 2e-6, 1e-5);
+    copy_input(&expected);
+    copy_input(&found);
+    reference->axpy_f32(0.7f, w, e, n);
+    tier->axpy_f32(0.7f, w, f, n);
+    compare("axpy_f32", 1e-6, 0.0);
+}
+
+static void check_rows(void)
+{
+    for (size_t n = 1; n <= 130; n++) {
+        check_vectors(n);
+        for (float scale = 0.5f; scale <= 64.0f; scale *= 2.0f) {
+            check_gelu(3, n, scale);
+            check_silu(n, scale);
+            check_softmax(n, scale);
+        }
+    }
+    check_vectors(1009);
+    check_vectors(4864);
+    check_softmax(1023, 10.0f);
+    check_gelu(1, 100003, 8.0f);
+}
+
+int main(void)
+{
+    const FastvlmTier highest = fastvlm_tier_detect();
+    int n_bad = 0;
+
+    reference = fastvlm_kernels_get(FASTVLM_TIER_SCALAR);
+    printf("1..%d\n", FASTVLM_N_TIERS);
+    for (int t = 0; t < FASTVLM_N_TIERS; t++) {
+        tier = fastvlm_kernels_get(t);
+        n_failed = 0;
+        random_state = 1;
+        if (t > (int)highest) {
+            printf("ok %d - %s # SKIP this processor has no %s\n", t + 1, fastvlm_tier_to_string(t),
+                   fastvlm_tier_to_string(t));
+            continue;
+        }
+        check_convs();
+        check_rows();
+        printf("%sok %d - %s\n", n_failed ? "not " : "", t + 1, fastvlm_tier_to_string(t));
+        n_bad += n_failed != 0;
+    }
+    return n_bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
