@@ -185,7 +185,8 @@ static void test_long(void)
         fastvlm_tokenizer_encode(tokenizer, text->str, (gssize)text->len, TRUE, ids, &error);
         g_assert_no_error(error);
         double seconds = (double)(g_get_monotonic_time() - start_us) / 1e6;
-        g_test_message("\"%s\": %.3f s", units[i], seconds);
+        g_autofree char *shown = g_strescape(units[i], NULL);
+        g_test_message("\"%s\": %.3f s", shown, seconds);
         g_assert_cmpuint(ids->len, >, 0);
         g_assert_cmpfloat(seconds, <, 20);
     }
@@ -318,7 +319,8 @@ static void test_damaged(void)
         write_damaged(directory, damage);
         g_autoptr(GError) error = NULL;
         FastvlmTokenizer *tokenizer = fastvlm_tokenizer_load(directory, &error);
-        g_test_message("%s, \"%s\": %s", damage->file, damage->to,
+        g_autofree char *shown = g_strescape(damage->to != NULL ? damage->to : "none", NULL);
+        g_test_message("%s, \"%s\": %s", damage->file, shown,
                        error != NULL ? error->message : "loads");
         if (damage->code < 0) {
             g_assert_no_error(error);

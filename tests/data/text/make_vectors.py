@@ -171,7 +171,8 @@ TEXTS = [
     "\u1680x\u2028y\u205fz\u3000w\u200bv\ufeffu", "½ ² Ⅷ ٣ ௧", "🙂👩‍👩‍👧‍👦🇫🇷", "qxqx qxq xqxqxq qqxx",
     "<|im_start|>user\nhi<|im_end|>\n", "<|im_end|><|twice|><|im_end|><|twic", "<tool>x<tool",
     "<|im_end|>\u0338 x", "e<|im_end|>\u0301", "<image>\n<|image|>", "!!!???\n\n...\r\n,", "\ue000\U0010ffff",
-    "x" * 300, " " * 50 + "x", "\n" * 20, "ab" * 100, "Привет, как дела? 你好，世界！ हिन्दी",
+    "x" * 300, " " * 50 + "x", "\n" * 20, "ab" * 100, "e\u0301\u0316" * 140,
+    "\u1100\u1161\u11a8" * 90, "Привет, как дела? 你好，世界！ हिन्दी",
 ]
 PROMPTS = [
     ("You are a helpful assistant.", "Describe the image.", True),
