@@ -27,7 +27,7 @@ static double draw(guint64 *state)
 
 static int find_largest(const float *logits, int n)
 {
-    int best = 0;
+    int best = n > 0 ? 0 : -1;
 
     for (int i = 0; i < n; i++) {
         if (!isfinite(logits[i]))
@@ -76,7 +76,7 @@ static int cut(const FastvlmSampler *sampler, const Candidate *candidates, int n
 
 static int choose_randomly(FastvlmSampler *sampler, const float *logits, int n, float largest)
 {
-    g_autofree Candidate *candidates = g_new(Candidate, n);
+    g_autofree Candidate *candidates = g_new(Candidate, (gsize)n);
     double total, target;
     int n_kept;
 
