@@ -1,0 +1,88 @@
+/*
+ * A checkpoint directory: its config and all its weight files as one set of named tensors.
+ *
+ *     config.json
+ *     model.safetensors, or model.safetensors.index.json and the shards that it names
+ *
+ * Opening maps the files and checks them; nothing is copied before it is read. Immutable once open:
+ * all functions may be called from any thread at once.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_LOAD_CHECKPOINT_H
+#define FASTVLM_LOAD_CHECKPOINT_H
+
+#include "load/config.h"
+#include "load/safetensors.h"
+
+typedef struct _FastvlmCheckpoint FastvlmCheckpoint;
+
+/**
+ * Opens the checkpoint in `directory`.
+ *
+ * @return a checkpoint to free with fastvlm_checkpoint_free(), or NULL
+ * Errors: as fastvlm_config_load() and fastvlm_safetensors_open(); FORMAT where index and shards
+ * contradict each other.
+ */
+FastvlmCheckpoint *fastvlm_checkpoint_open(const char *directory, GError **error);
+
+/** Closes it; its views end. NULL is fine. */
+void fastvlm_checkpoint_free(FastvlmCheckpoint *checkpoint);
+
+/** The directory, as it was given. */
+const char *fastvlm_checkpoint_get_path(const FastvlmCheckpoint *checkpoint);
+
+const FastvlmConfig *fastvlm_checkpoint_get_config(const FastvlmCheckpoint *checkpoint);
+
+/** Size of all weight files, in bytes. */
+guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint);
+
+/** Dtypes of the floating-point tensors, as "BF16" or "BF16, F32"; free with g_free(). */
+char *fastvlm_checkpoint_dtypes(const FastvlmCheckpoint *checkpoint);
+
+/** A text of the weight files' metadata, or NULL; owned by the checkpoint. */
+const char *fastvlm_checkpoint_get_metadata(const FastvlmCheckpoint *checkpoint, const char *key);
+
+/** Number of tensors in all files. */
+guint fastvlm_checkpoint_get_n_tensors(const FastvlmCheckpoint *checkpoint);
+
+/** Tensor 0 .. n_tensors - 1: file by file, in the order of their data. */
+const FastvlmTensorView *fastvlm_checkpoint_get_tensor(const FastvlmCheckpoint *checkpoint,
+                                                       guint index);
+
+/** The tensor `name`, or NULL where no file has it. */
+const FastvlmTensorView *fastvlm_checkpoint_find(const FastvlmCheckpoint *checkpoint,
+                                                 const char *name);
+
+/**
+ * The tensor `name`, which must be there, have the shape `shape` [n_dims] and a weight's dtype.
+ *
+ * @param shape  -1: any size
+ * Errors: FORMAT; the message names file, tensor, what was found and what was expected.
+ */
+const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *checkpoint,
+                                                    const char *name, int n_dims,
+                                                    const gint64 *shape, GError **error);
+
+/**
+ * Converts a whole tensor to f32 and lets go of the pages it came from, so that it is not in memory
+ * twice.
+ *
+ * @param view  of this checkpoint, from fastvlm_checkpoint_require()
+ * @param out   [view->n_elements]
+ * Errors: FORMAT (an element is not finite).
+ */
+gboolean fastvlm_checkpoint_read_f32(const FastvlmCheckpoint *checkpoint,
+                                     const FastvlmTensorView *view, float *out, GError **error);
+
+/**
+ * The same for rows first_row .. first_row + n_rows - 1 of the tensor's first dimension, which must
+ * be there. Rows that do not overlap may be read from several threads.
+ *
+ * @param out  [n_rows, elements of a row]
+ */
+gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
+                                          const FastvlmTensorView *view, gint64 first_row,
+                                          gint64 n_rows, float *out, GError **error);
+
+#endif

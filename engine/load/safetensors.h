@@ -1,0 +1,70 @@
+/*
+ * One safetensors file, mapped into memory.
+ *
+ *     u64 length of the header | header: JSON, name -> dtype, shape, data_offsets | data
+ *
+ * The format is that of github.com/huggingface/safetensors. Everything in the header is checked
+ * when the file is opened: a view that this hands out lies inside the file, its size fits its shape,
+ * no two views share a byte, and no byte of the data belongs to none.
+ *
+ * Immutable once open: all functions may be called from any thread at once. A file that is cut short
+ * while it is mapped kills the process by SIGBUS, as with any mapping.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_LOAD_SAFETENSORS_H
+#define FASTVLM_LOAD_SAFETENSORS_H
+
+#include <fastvlm/error.h>
+
+#include "load/dtype.h"
+
+/** Largest rank taken; the released checkpoints have 4. */
+#define FASTVLM_TENSOR_MAX_DIMS 8
+
+/** Largest header taken, in bytes: the format's own limit. */
+#define FASTVLM_SAFETENSORS_MAX_HEADER 100000000
+
+/** A tensor where it lies in the mapped file. Lives as long as the file is open. */
+typedef struct {
+    const char *name;
+    const char *file; /* path, for messages */
+    FastvlmDtype dtype;
+    int n_dims; /* 0: a single number */
+    gint64 shape[FASTVLM_TENSOR_MAX_DIMS];
+    guint64 n_elements; /* at least 1 */
+    const void *data;   /* [shape], little-endian, not necessarily aligned */
+    gsize n_bytes;
+} FastvlmTensorView;
+
+typedef struct _FastvlmSafetensors FastvlmSafetensors;
+
+/**
+ * Opens the file at `path`.
+ *
+ * @return a file to close with fastvlm_safetensors_free(), or NULL
+ * Errors: NOT_FOUND, READ (permission, not a regular file, cannot be mapped), FORMAT, LIMIT (a
+ * header of more than FASTVLM_SAFETENSORS_MAX_HEADER bytes).
+ */
+FastvlmSafetensors *fastvlm_safetensors_open(const char *path, GError **error);
+
+/** Unmaps and closes; views into it end. NULL is fine. */
+void fastvlm_safetensors_free(FastvlmSafetensors *file);
+
+/** Size of the file, in bytes. */
+guint64 fastvlm_safetensors_get_size(const FastvlmSafetensors *file);
+
+/** Number of tensors. */
+guint fastvlm_safetensors_get_n_tensors(const FastvlmSafetensors *file);
+
+/** Tensor 0 .. n_tensors - 1, in the order of their data in the file. */
+const FastvlmTensorView *fastvlm_safetensors_get_tensor(const FastvlmSafetensors *file,
+                                                        guint index);
+
+/** The tensor `name`, or NULL. */
+const FastvlmTensorView *fastvlm_safetensors_find(const FastvlmSafetensors *file, const char *name);
+
+/** A text of the header's `__metadata__`, or NULL; owned by the file. */
+const char *fastvlm_safetensors_get_metadata(const FastvlmSafetensors *file, const char *key);
+
+#endif
