@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/text_file.h"
+#include "base/text_file.h"
 #include "text/vocab.h"
 
 /* Says what is wrong with the token `name` of the file `path`; returns FALSE. */

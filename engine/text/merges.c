@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "text/text_file.h"
+#include "base/text_file.h"
 #include "text/vocab.h"
 
 typedef struct {

@@ -9,11 +9,11 @@
 
 #include <string.h>
 
+#include "base/text_file.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/normalize.h"
 #include "text/pretokenize.h"
-#include "text/text_file.h"
 
 struct _FastvlmTokenizer {
     FastvlmVocab vocab; /* with the names of added tokens that are not special */

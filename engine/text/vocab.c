@@ -7,8 +7,8 @@
 
 #include <string.h>
 
+#include "base/text_file.h"
 #include "text/byte_map.h"
-#include "text/text_file.h"
 
 #define HOLE G_MAXUINT32
 

@@ -5,14 +5,23 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#ifndef FASTVLM_TEXT_TEXT_FILE_H
-#define FASTVLM_TEXT_TEXT_FILE_H
+#ifndef FASTVLM_BASE_TEXT_FILE_H
+#define FASTVLM_BASE_TEXT_FILE_H
 
 #include <jansson.h>
 #include <fastvlm/error.h>
 
 /** Largest file taken, in bytes; the released vocab.json has 2.8 million. */
 #define FASTVLM_TEXT_FILE_MAX_BYTES ((gsize)64 << 20)
+
+/**
+ * Opens the regular file at `path` to be read; never waits for a pipe or a device.
+ *
+ * @param n_bytes  its size, out
+ * @return a descriptor to close, or -1
+ * Errors: NOT_FOUND, READ (permission, a directory, a pipe).
+ */
+int fastvlm_file_open(const char *path, guint64 *n_bytes, GError **error);
 
 /**
  * Reads the file at `path`.
@@ -30,6 +39,19 @@ char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error);
  * Errors: as above, FORMAT with line and column.
  */
 json_t *fastvlm_text_file_read_object(const char *path, GError **error);
+
+/** The same for a file of at most `max_bytes` bytes: JSON takes up to 50 times its size in memory. */
+json_t *fastvlm_text_file_read_small_object(const char *path, gsize max_bytes, GError **error);
+
+/**
+ * Parses `n_bytes` bytes as one JSON object; a key that comes twice is an error.
+ *
+ * @param path  where they come from, for messages
+ * @return a reference to drop with json_decref(), or NULL
+ * Errors: FORMAT with line and column.
+ */
+json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *path,
+                                  GError **error);
 
 /** `text` for a message: escaped, shortened, in double quotes; free with g_free(). */
 char *fastvlm_text_quote(const char *text);

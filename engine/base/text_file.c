@@ -1,9 +1,9 @@
 /*
- * Reading small text files and JSON. See text_file.h.
+ * Opening files, reading small text files and JSON. See text_file.h.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include "text/text_file.h"
+#include "base/text_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 /* Bytes of a name that a message shows. */
 #define QUOTE_MAX_BYTES 60
 
-static int open_regular(const char *path, gsize *n_bytes, GError **error)
+int fastvlm_file_open(const char *path, guint64 *n_bytes, GError **error)
 {
     /* Without O_NONBLOCK a named pipe would hold the caller up for ever. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -29,24 +29,12 @@ static int open_regular(const char *path, gsize *n_bytes, GError **error)
         close(fd);
         return -1;
     }
-    if ((guint64)status.st_size > FASTVLM_TEXT_FILE_MAX_BYTES) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-                    "%s: %" G_GUINT64_FORMAT " bytes, expected at most %" G_GSIZE_FORMAT, path,
-                    (guint64)status.st_size, FASTVLM_TEXT_FILE_MAX_BYTES);
-        close(fd);
-        return -1;
-    }
-    *n_bytes = (gsize)status.st_size;
+    *n_bytes = (guint64)status.st_size;
     return fd;
 }
 
-char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error)
+static gboolean read_all(int fd, const char *path, char *bytes, gsize size, GError **error)
 {
-    gsize size;
-    int fd = open_regular(path, &size, error);
-    if (fd < 0)
-        return NULL;
-    char *bytes = g_malloc(size + 1);
     gsize n_read = 0;
     while (n_read < size) {
         gssize n = read(fd, bytes + n_read, size - n_read);
@@ -55,27 +43,45 @@ char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error)
         if (n <= 0) {
             g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot read: %s", path,
                         n < 0 ? g_strerror(errno) : "it became shorter meanwhile");
-            g_free(bytes);
-            close(fd);
-            return NULL;
+            return FALSE;
         }
         n_read += (gsize)n;
     }
-    close(fd);
     bytes[size] = '\0';
-    *n_bytes = size;
+    return TRUE;
+}
+
+static char *read_up_to(const char *path, gsize max_bytes, gsize *n_bytes, GError **error)
+{
+    guint64 size;
+    int fd = fastvlm_file_open(path, &size, error);
+    if (fd < 0)
+        return NULL;
+    if (size > max_bytes) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "%s: %" G_GUINT64_FORMAT " bytes, expected at most %" G_GSIZE_FORMAT, path,
+                    size, max_bytes);
+        close(fd);
+        return NULL;
+    }
+    char *bytes = g_malloc((gsize)size + 1);
+    if (!read_all(fd, path, bytes, (gsize)size, error))
+        g_clear_pointer(&bytes, g_free);
+    close(fd);
+    *n_bytes = (gsize)size;
     return bytes;
 }
 
-json_t *fastvlm_text_file_read_object(const char *path, GError **error)
+char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error)
 {
-    gsize n_bytes;
-    char *bytes = fastvlm_text_file_read(path, &n_bytes, error);
-    if (bytes == NULL)
-        return NULL;
+    return read_up_to(path, FASTVLM_TEXT_FILE_MAX_BYTES, n_bytes, error);
+}
+
+json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *path,
+                                  GError **error)
+{
     json_error_t problem;
     json_t *object = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &problem);
-    g_free(bytes);
     if (object == NULL) {
         g_autofree char *what = g_utf8_make_valid(problem.text, -1);
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s:%d:%d: not valid JSON: %s",
@@ -89,6 +95,22 @@ json_t *fastvlm_text_file_read_object(const char *path, GError **error)
         return NULL;
     }
     return object;
+}
+
+json_t *fastvlm_text_file_read_small_object(const char *path, gsize max_bytes, GError **error)
+{
+    gsize n_bytes;
+    char *bytes = read_up_to(path, max_bytes, &n_bytes, error);
+    if (bytes == NULL)
+        return NULL;
+    json_t *object = fastvlm_text_parse_object(bytes, n_bytes, path, error);
+    g_free(bytes);
+    return object;
+}
+
+json_t *fastvlm_text_file_read_object(const char *path, GError **error)
+{
+    return fastvlm_text_file_read_small_object(path, FASTVLM_TEXT_FILE_MAX_BYTES, error);
 }
 
 char *fastvlm_text_quote(const char *text)
