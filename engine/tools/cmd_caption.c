@@ -122,8 +122,10 @@ static gboolean answer_picture(Caption *caption, const char *path, GError **erro
     gboolean answered = fastvlm_session_generate(caption->session, &params, &result, error);
     if (answered && !caption->common.json && !stream.started)
         begin_answer(&stream);
-    if (stream.started)
+    if (stream.started) {
         printf("\n");
+        fflush(stdout);
+    }
     g_clear_pointer(&stream.progress, progress_free);
     g_string_free(stream.held, TRUE);
     if (!answered)
