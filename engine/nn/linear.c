@@ -1,5 +1,7 @@
 /*
  * Linear layers: a matrix product for each tile, then bias and activation while it is in the cache.
+ * A single row, which a decoder's step is, is a product with a vector: it reads the weights once, at
+ * the speed of memory, where a matrix product would copy them first.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -24,24 +26,39 @@ static void add_bias(float *y, const float *bias, int n)
         y[i] += bias[i];
 }
 
+static void finish(const FastvlmKernels *kernels, const FastvlmLinear *linear, int column,
+                   int n_columns, float *y)
+{
+    if (!linear->bias)
+        return;
+    if (linear->activation == FASTVLM_ACTIVATION_GELU)
+        kernels->gelu_bias_f32(y, linear->bias + column, 1, (size_t)n_columns);
+    else
+        add_bias(y, linear->bias + column, n_columns);
+}
+
 /** Output channels column .. column + n_columns - 1 of `n_rows` rows. */
 static void compute_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
                          int n_rows, int column, int n_columns, float *y)
 {
     const gsize n_out = (gsize)linear->n_out;
     const gsize n_in = (gsize)linear->n_in;
-    const float *bias = linear->bias ? linear->bias + column : NULL;
 
     fastvlm_blas_multiply_nt(n_rows, n_columns, linear->n_in, x, n_in,
                              linear->weight + (gsize)column * n_in, n_in, y + column, n_out);
-    for (int row = 0; bias && row < n_rows; row++) {
-        float *out = y + (gsize)row * n_out + column;
+    for (int row = 0; row < n_rows; row++)
+        finish(kernels, linear, column, n_columns, y + (gsize)row * n_out + column);
+}
 
-        if (linear->activation == FASTVLM_ACTIVATION_GELU)
-            kernels->gelu_bias_f32(out, bias, 1, (size_t)n_columns);
-        else
-            add_bias(out, bias, n_columns);
-    }
+/** The same of one row. */
+static void compute_row(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
+                        int column, int n_columns, float *y)
+{
+    const gsize n_in = (gsize)linear->n_in;
+
+    for (int i = column; i < column + n_columns; i++)
+        y[i] = kernels->dot_f32(linear->weight + (gsize)i * n_in, x, n_in);
+    finish(kernels, linear, column, n_columns, y + column);
 }
 
 void fastvlm_linear_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
@@ -55,7 +72,7 @@ typedef struct {
     const FastvlmLinear *linear;
     const float *x;
     float *y;
-    int n_rows; /* padded */
+    int n_rows; /* 1, or padded */
     int tile_rows;
     int tile_columns;
     int n_column_tiles;
@@ -66,11 +83,15 @@ static void run_item(int item, int worker, void *data)
     const LinearRun *run = data;
     const int row = item / run->n_column_tiles * run->tile_rows;
     const int column = item % run->n_column_tiles * run->tile_columns;
+    const int n_columns = MIN(run->tile_columns, run->linear->n_out - column);
+    const float *x = run->x + (gsize)row * (gsize)run->linear->n_in;
+    float *y = run->y + (gsize)row * (gsize)run->linear->n_out;
 
-    compute_tile(run->compute->kernels, run->linear, run->x + (gsize)row * (gsize)run->linear->n_in,
-                 MIN(run->tile_rows, run->n_rows - row), column,
-                 MIN(run->tile_columns, run->linear->n_out - column),
-                 run->y + (gsize)row * (gsize)run->linear->n_out);
+    if (run->n_rows == 1)
+        compute_row(run->compute->kernels, run->linear, x, column, n_columns, y);
+    else
+        compute_tile(run->compute->kernels, run->linear, x, MIN(run->tile_rows, run->n_rows - row),
+                     column, n_columns, y);
 }
 
 static int divide_up(int a, int b)
@@ -85,7 +106,7 @@ gboolean fastvlm_linear_run(const FastvlmCompute *compute, const FastvlmLinear *
     int n_row_tiles, n_column_tiles;
 
     /* Rows first: each tile packs the weights anew, so tiles are tall; columns make up the rest. */
-    run.n_rows = fastvlm_pad_rows(n_rows);
+    run.n_rows = n_rows == 1 ? 1 : fastvlm_pad_rows(n_rows);
     run.tile_rows = MIN(run.n_rows, MAX_TILE_ROWS);
     n_row_tiles = divide_up(run.n_rows, run.tile_rows);
     n_column_tiles = divide_up(N_TILES_WANTED, n_row_tiles);

@@ -12,9 +12,6 @@
 
 #define BATCH_NORM_EPSILON 1e-5 /* torch.nn.BatchNorm2d's default, which the model keeps */
 
-/* Where a stage's parts stand in `network`. */
-static const int stage_index[FASTVLM_VISION_STAGES] = {0, 2, 4, 7, 10};
-
 /** A name under the encoder's prefix. */
 static char *name_of(const char *part, const char *suffix)
 {
@@ -241,11 +238,11 @@ static gboolean read_down(FastvlmReader *reader, int index, int n_in, int n_out,
 static gboolean read_stage(FastvlmReader *reader, const FastvlmVisionLayout *layout, int s,
                            FastvlmVisionStage *stage, GError **error)
 {
-    const int index = stage_index[s];
+    const int index = fastvlm_vision_stage_index(s);
 
     stage->n_channels = layout->dims[s];
     stage->n_blocks = layout->blocks[s];
-    stage->has_attention = s >= 3;
+    stage->has_attention = s >= FASTVLM_VISION_FIRST_ATTENTION_STAGE;
     if (stage->has_attention) {
         g_autofree char *position = g_strdup_printf("network.%d.reparam_conv", index - 1);
 
@@ -321,7 +318,7 @@ gboolean fastvlm_vision_weights_read(FastvlmVisionWeights *weights, FastvlmReade
                                      GError **error)
 {
     const FastvlmVisionLayout *layout = &reader->layout;
-    const int width = 2 * layout->dims[FASTVLM_VISION_STAGES - 1];
+    const int width = layout->vision_width;
     const int hidden = fastvlm_checkpoint_get_config(reader->checkpoint)->hidden_size;
 
     if (!read_stem(weights, reader, layout->dims[0], error))

@@ -14,9 +14,6 @@
 #include "load/reader.h"
 #include "nn/conv_ffn.h"
 
-#define FASTVLM_VISION_STAGES 5
-#define FASTVLM_VISION_HEAD_DIM 32
-
 /** A block mixes pixels by a 3x3 convolution (RepMixer) or by attention, then runs its ConvFFN. */
 typedef struct {
     FastvlmConv mixer;  /* RepMixer alone: depthwise 3x3 */

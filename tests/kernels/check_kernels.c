@@ -121,12 +121,12 @@ static void check_convs(void)
 
     for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-            for (int shape = 0; shape < 8; shape++) {
-                const int multiplier = 1 + (shape & 1);
+            for (int shape = 0; shape < 12; shape++) {
+                const int multiplier = 1 + shape % 3;
                 const int height = sizes[(s * 5 + c) % (sizeof sizes / sizeof *sizes)];
 
                 if (channels[c] % multiplier == 0)
-                    check_conv(channels[c], multiplier, shape & 2 ? 7 : 3, shape & 4 ? 2 : 1,
+                    check_conv(channels[c], multiplier, shape < 6 ? 7 : 3, shape % 6 < 3 ? 2 : 1,
                                height, sizes[s]);
             }
 }

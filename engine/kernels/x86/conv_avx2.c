@@ -206,6 +206,8 @@ void fastvlm_conv_dw_f32_avx2(const FastvlmConvDw *conv, int y, int x0, int x1, 
 
     if (conv->multiplier == 1)
         convolve_row(conv, row, x0, x1, out, 1);
-    else
+    else if (conv->multiplier == 2)
         convolve_row(conv, row, x0, x1, out, 2);
+    else /* no released model has this */
+        fastvlm_conv_dw_f32_scalar(conv, y, x0, x1, out);
 }
