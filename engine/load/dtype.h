@@ -41,7 +41,7 @@ gboolean fastvlm_dtype_is_weight(FastvlmDtype dtype);
 /**
  * Converts `n` elements of a weight dtype at `source`, of any alignment and little-endian, to f32.
  *
- * @return FALSE where one of them is not finite; `out` then holds them all the same
+ * @return FALSE where one of them is not finite; `out` is then of no use
  */
 gboolean fastvlm_dtype_to_f32(FastvlmDtype dtype, const void *source, gsize n, float *out);
 

@@ -22,8 +22,11 @@
 /** Largest rank taken; the released checkpoints have 4. */
 #define FASTVLM_TENSOR_MAX_DIMS 8
 
-/** Largest header taken, in bytes: the format's own limit. */
-#define FASTVLM_SAFETENSORS_MAX_HEADER 100000000
+/**
+ * Largest header taken, in bytes. The format allows 100 MB, of which a JSON parser can make 5 GB in
+ * memory; the largest released checkpoint has 0.1 MB.
+ */
+#define FASTVLM_SAFETENSORS_MAX_HEADER (16 << 20)
 
 /** A tensor where it lies in the mapped file. Lives as long as the file is open. */
 typedef struct {

@@ -1,0 +1,453 @@
+/*
+ * Joins the weight files of a directory.
+ *
+ *     model.safetensors ------------------------> file ---> by_name
+ *     model.safetensors.index.json -> shard names -> files -^  (each tensor in the shard it says)
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "load/checkpoint.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/text_file.h"
+
+#define SINGLE_NAME "model.safetensors"
+#define INDEX_NAME "model.safetensors.index.json"
+#define MAX_INDEX_BYTES (16 << 20)
+#define MAX_SHARDS 1000
+#define REMEDY                                                                              \
+    "put config.json and " SINGLE_NAME " of a released checkpoint there, or use the model " \
+                                       "\"demo\""
+
+/* What is in memory twice while a tensor is read. */
+#define CHUNK_ELEMENTS (1 << 20)
+
+struct _FastvlmCheckpoint {
+    char *path;
+    FastvlmConfig *config;
+    GPtrArray *files; /* FastvlmSafetensors */
+    GPtrArray *views; /* const FastvlmTensorView, file by file */
+    GHashTable *by_name;
+};
+
+void fastvlm_checkpoint_free(FastvlmCheckpoint *checkpoint)
+{
+    if (!checkpoint)
+        return;
+    g_hash_table_destroy(checkpoint->by_name);
+    g_ptr_array_free(checkpoint->views, TRUE);
+    g_ptr_array_free(checkpoint->files, TRUE);
+    fastvlm_config_free(checkpoint->config);
+    g_free(checkpoint->path);
+    g_free(checkpoint);
+}
+
+static gboolean check_directory(const char *directory, GError **error)
+{
+    if (g_file_test(directory, G_FILE_TEST_IS_DIR))
+        return TRUE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND, "%s: %s: " REMEDY, directory,
+                g_file_test(directory, G_FILE_TEST_EXISTS) ? "not a directory"
+                                                           : "no such directory");
+    return FALSE;
+}
+
+static gboolean read_config(FastvlmCheckpoint *checkpoint, GError **error)
+{
+    GError *problem = NULL;
+
+    checkpoint->config = fastvlm_config_load(checkpoint->path, &problem);
+    if (checkpoint->config)
+        return TRUE;
+    if (g_error_matches(problem, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND, "%s: " REMEDY, problem->message);
+        g_error_free(problem);
+    } else {
+        g_propagate_error(error, problem);
+    }
+    return FALSE;
+}
+
+/** Opens NAME in the directory and adds it to the files. */
+static gboolean open_file(FastvlmCheckpoint *checkpoint, const char *name, GError **error)
+{
+    g_autofree char *path = g_build_filename(checkpoint->path, name, NULL);
+    FastvlmSafetensors *file = fastvlm_safetensors_open(path, error);
+
+    if (file)
+        g_ptr_array_add(checkpoint->files, file);
+    return file != NULL;
+}
+
+static void add_views(FastvlmCheckpoint *checkpoint, const FastvlmSafetensors *file)
+{
+    const guint n = fastvlm_safetensors_get_n_tensors(file);
+
+    for (guint i = 0; i < n; i++) {
+        const FastvlmTensorView *view = fastvlm_safetensors_get_tensor(file, i);
+
+        g_ptr_array_add(checkpoint->views, (gpointer)view);
+        g_hash_table_insert(checkpoint->by_name, (gpointer)view->name, (gpointer)view);
+    }
+}
+
+/** The index at work: its path, and for each tensor the shard it is in. */
+typedef struct {
+    const char *path;
+    const json_t *weight_map;
+} Index;
+
+static gboolean fail_index(const Index *index, GError **error, const char *name, const char *found,
+                           ...) G_GNUC_PRINTF(4, 5);
+
+static gboolean fail_index(const Index *index, GError **error, const char *name, const char *found,
+                           ...)
+{
+    g_autofree char *quoted = fastvlm_text_quote(name);
+    g_autofree char *text = NULL;
+    va_list arguments;
+
+    va_start(arguments, found);
+    text = g_strdup_vprintf(found, arguments);
+    va_end(arguments);
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: tensor %s: %s", index->path,
+                quoted, text);
+    return FALSE;
+}
+
+/** A shard is a file beside the index, whatever the index says. */
+static gboolean check_shard_name(const Index *index, const char *tensor, const char *shard,
+                                 GError **error)
+{
+    g_autofree char *quoted = NULL;
+
+    if (!shard)
+        return fail_index(index, error, tensor, "expected the name of a file");
+    if (*shard != '\0' && *shard != '.' && !strpbrk(shard, "/\\") &&
+        g_str_has_suffix(shard, ".safetensors"))
+        return TRUE;
+    quoted = fastvlm_text_quote(shard);
+    return fail_index(index, error, tensor,
+                      "shard %s, expected the name of a .safetensors file in the same directory",
+                      quoted);
+}
+
+/** Opens each shard that the index names, once. */
+static gboolean open_shards(FastvlmCheckpoint *checkpoint, const Index *index, GPtrArray *shards,
+                            GError **error)
+{
+    g_autoptr(GHashTable) known = g_hash_table_new(g_str_hash, g_str_equal);
+    const char *tensor;
+    json_t *value;
+
+    json_object_foreach((json_t *)index->weight_map, tensor, value)
+    {
+        const char *shard = json_string_value(value);
+
+        if (!check_shard_name(index, tensor, shard, error))
+            return FALSE;
+        if (!g_hash_table_add(known, (gpointer)shard))
+            continue;
+        if (shards->len == MAX_SHARDS)
+            return fail_index(index, error, tensor, "its shard is one of more than %d", MAX_SHARDS);
+        g_ptr_array_add(shards, (gpointer)shard);
+        if (!open_file(checkpoint, shard, error)) {
+            g_prefix_error(error, "%s names ", INDEX_NAME);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/** Each tensor of `file` must be one that the index has there and that no other shard has. */
+static gboolean check_shard(const FastvlmCheckpoint *checkpoint, const Index *index,
+                            const FastvlmSafetensors *file, const char *shard, GError **error)
+{
+    const guint n = fastvlm_safetensors_get_n_tensors(file);
+
+    for (guint i = 0; i < n; i++) {
+        const FastvlmTensorView *view = fastvlm_safetensors_get_tensor(file, i);
+        const FastvlmTensorView *other = fastvlm_checkpoint_find(checkpoint, view->name);
+        const char *named = json_string_value(json_object_get(index->weight_map, view->name));
+
+        if (other)
+            return fail_index(index, error, view->name, "it is in two shards: %s and %s",
+                              other->file, view->file);
+        if (!named)
+            return fail_index(index, error, view->name, "it is in %s, but not in the index",
+                              view->file);
+        if (strcmp(named, shard) != 0)
+            return fail_index(index, error, view->name, "it is in %s, the index has it in %s",
+                              view->file, named);
+    }
+    return TRUE;
+}
+
+static gboolean check_all_there(const FastvlmCheckpoint *checkpoint, const Index *index,
+                                GError **error)
+{
+    const char *tensor;
+    json_t *value;
+
+    json_object_foreach((json_t *)index->weight_map, tensor, value) if (
+        !fastvlm_checkpoint_find(checkpoint,
+                                 tensor)) return fail_index(index, error, tensor,
+                                                            "it is not in %s as the index says",
+                                                            json_string_value(value));
+    return TRUE;
+}
+
+static gboolean join_shards(FastvlmCheckpoint *checkpoint, const Index *index, GError **error)
+{
+    g_autoptr(GPtrArray) shards = g_ptr_array_new(); /* names, as `files` */
+
+    if (!json_is_object(index->weight_map) || json_object_size(index->weight_map) == 0) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: weight_map: expected an object, tensor to file", index->path);
+        return FALSE;
+    }
+    if (!open_shards(checkpoint, index, shards, error))
+        return FALSE;
+    for (guint i = 0; i < shards->len; i++) {
+        const FastvlmSafetensors *file = checkpoint->files->pdata[i];
+
+        if (!check_shard(checkpoint, index, file, shards->pdata[i], error))
+            return FALSE;
+        add_views(checkpoint, file);
+    }
+    return check_all_there(checkpoint, index, error);
+}
+
+static gboolean open_index(FastvlmCheckpoint *checkpoint, const char *path, GError **error)
+{
+    json_t *object = fastvlm_text_file_read_small_object(path, MAX_INDEX_BYTES, error);
+    const Index index = {path, json_object_get(object, "weight_map")};
+    gboolean ok;
+
+    if (!object)
+        return FALSE;
+    ok = join_shards(checkpoint, &index, error);
+    json_decref(object);
+    return ok;
+}
+
+/** One file goes before an index, as it does in transformers. */
+static gboolean open_weights(FastvlmCheckpoint *checkpoint, GError **error)
+{
+    g_autofree char *single = g_build_filename(checkpoint->path, SINGLE_NAME, NULL);
+    g_autofree char *index = g_build_filename(checkpoint->path, INDEX_NAME, NULL);
+
+    if (g_file_test(single, G_FILE_TEST_EXISTS)) {
+        if (!open_file(checkpoint, SINGLE_NAME, error))
+            return FALSE;
+        add_views(checkpoint, checkpoint->files->pdata[0]);
+        return TRUE;
+    }
+    if (g_file_test(index, G_FILE_TEST_EXISTS))
+        return open_index(checkpoint, index, error);
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+                "%s: neither " SINGLE_NAME " nor " INDEX_NAME ": " REMEDY, checkpoint->path);
+    return FALSE;
+}
+
+FastvlmCheckpoint *fastvlm_checkpoint_open(const char *directory, GError **error)
+{
+    FastvlmCheckpoint *checkpoint;
+
+    if (!check_directory(directory, error))
+        return NULL;
+    checkpoint = g_new0(FastvlmCheckpoint, 1);
+    checkpoint->path = g_strdup(directory);
+    checkpoint->files = g_ptr_array_new_with_free_func((GDestroyNotify)fastvlm_safetensors_free);
+    checkpoint->views = g_ptr_array_new();
+    checkpoint->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    if (!read_config(checkpoint, error) || !open_weights(checkpoint, error))
+        g_clear_pointer(&checkpoint, fastvlm_checkpoint_free);
+    return checkpoint;
+}
+
+const char *fastvlm_checkpoint_get_path(const FastvlmCheckpoint *checkpoint)
+{
+    return checkpoint->path;
+}
+
+const FastvlmConfig *fastvlm_checkpoint_get_config(const FastvlmCheckpoint *checkpoint)
+{
+    return checkpoint->config;
+}
+
+guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint)
+{
+    guint64 size = 0;
+
+    for (guint i = 0; i < checkpoint->files->len; i++)
+        size += fastvlm_safetensors_get_size(checkpoint->files->pdata[i]);
+    return size;
+}
+
+char *fastvlm_checkpoint_dtypes(const FastvlmCheckpoint *checkpoint)
+{
+    static const FastvlmDtype order[] = {FASTVLM_DTYPE_BF16, FASTVLM_DTYPE_F16, FASTVLM_DTYPE_F32};
+    gboolean has[FASTVLM_N_DTYPES] = {FALSE};
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < checkpoint->views->len; i++)
+        has[fastvlm_checkpoint_get_tensor(checkpoint, i)->dtype] = TRUE;
+    for (guint i = 0; i < G_N_ELEMENTS(order); i++)
+        if (has[order[i]])
+            g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "",
+                                   fastvlm_dtype_to_string(order[i]));
+    return g_string_free(text, FALSE);
+}
+
+const char *fastvlm_checkpoint_get_metadata(const FastvlmCheckpoint *checkpoint, const char *key)
+{
+    const char *text = NULL;
+
+    for (guint i = 0; !text && i < checkpoint->files->len; i++)
+        text = fastvlm_safetensors_get_metadata(checkpoint->files->pdata[i], key);
+    return text;
+}
+
+guint fastvlm_checkpoint_get_n_tensors(const FastvlmCheckpoint *checkpoint)
+{
+    return checkpoint->views->len;
+}
+
+const FastvlmTensorView *fastvlm_checkpoint_get_tensor(const FastvlmCheckpoint *checkpoint,
+                                                       guint index)
+{
+    return checkpoint->views->pdata[index];
+}
+
+const FastvlmTensorView *fastvlm_checkpoint_find(const FastvlmCheckpoint *checkpoint,
+                                                 const char *name)
+{
+    return g_hash_table_lookup(checkpoint->by_name, name);
+}
+
+/** "[4, 3]", with "any" for -1. */
+static char *spell_shape(int n_dims, const gint64 *shape)
+{
+    GString *text = g_string_new("[");
+
+    for (int i = 0; i < n_dims; i++) {
+        g_string_append(text, i > 0 ? ", " : "");
+        if (shape[i] < 0)
+            g_string_append(text, "any");
+        else
+            g_string_append_printf(text, "%" G_GINT64_FORMAT, shape[i]);
+    }
+    g_string_append_c(text, ']');
+    return g_string_free(text, FALSE);
+}
+
+static gboolean shape_fits(const FastvlmTensorView *view, int n_dims, const gint64 *shape)
+{
+    if (view->n_dims != n_dims)
+        return FALSE;
+    for (int i = 0; i < n_dims; i++)
+        if (shape[i] >= 0 && view->shape[i] != shape[i])
+            return FALSE;
+    return TRUE;
+}
+
+const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *checkpoint,
+                                                    const char *name, int n_dims,
+                                                    const gint64 *shape, GError **error)
+{
+    const FastvlmTensorView *view = fastvlm_checkpoint_find(checkpoint, name);
+    g_autofree char *expected = spell_shape(n_dims, shape);
+    g_autofree char *found = NULL;
+
+    if (!view) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: no tensor %s, expected one of shape %s", checkpoint->path, name, expected);
+        return NULL;
+    }
+    if (!shape_fits(view, n_dims, shape)) {
+        found = spell_shape(view->n_dims, view->shape);
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: tensor %s: shape %s, expected %s", view->file, name, found, expected);
+        return NULL;
+    }
+    if (!fastvlm_dtype_is_weight(view->dtype)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: tensor %s: dtype %s, expected BF16, F16 or F32", view->file, name,
+                    fastvlm_dtype_to_string(view->dtype));
+        return NULL;
+    }
+    return view;
+}
+
+/**
+ * Advises on the pages that `n_bytes` bytes at `data` touch. Dropping the whole of the outer ones is
+ * harmless: whoever needs their other bytes reads them from the file again.
+ */
+static void advise(const guint8 *data, gsize n_bytes, int advice)
+{
+    const gsize page = (gsize)sysconf(_SC_PAGESIZE);
+    const gsize before = (gsize)data % page;
+
+    madvise((void *)(data - before), n_bytes + before, advice);
+}
+
+static gboolean fail_not_finite(const FastvlmTensorView *view, const guint8 *data, gsize n,
+                                GError **error)
+{
+    const gsize size = fastvlm_dtype_size(view->dtype);
+    float value;
+    gsize i = 0;
+
+    while (i + 1 < n && fastvlm_dtype_to_f32(view->dtype, data + i * size, 1, &value))
+        i++;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                "%s: tensor %s: element %" G_GSIZE_FORMAT
+                " is not finite, expected a number: the file is damaged",
+                view->file, view->name, (gsize)(data - (const guint8 *)view->data) / size + i);
+    return FALSE;
+}
+
+/** Elements from `first` on, chunk by chunk. */
+static gboolean read_elements(const FastvlmTensorView *view, gsize first, gsize n, float *out,
+                              GError **error)
+{
+    const gsize size = fastvlm_dtype_size(view->dtype);
+    const guint8 *data = (const guint8 *)view->data + first * size;
+
+    advise(data, n * size, MADV_WILLNEED);
+    for (gsize i = 0; i < n; i += CHUNK_ELEMENTS) {
+        const gsize n_chunk = MIN(CHUNK_ELEMENTS, n - i);
+
+        if (!fastvlm_dtype_to_f32(view->dtype, data + i * size, n_chunk, out + i))
+            return fail_not_finite(view, data + i * size, n_chunk, error);
+        advise(data + i * size, n_chunk * size, MADV_DONTNEED);
+    }
+    return TRUE;
+}
+
+gboolean fastvlm_checkpoint_read_f32(const FastvlmCheckpoint *checkpoint,
+                                     const FastvlmTensorView *view, float *out, GError **error)
+{
+    return read_elements(view, 0, (gsize)view->n_elements, out, error);
+}
+
+gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
+                                          const FastvlmTensorView *view, gint64 first_row,
+                                          gint64 n_rows, float *out, GError **error)
+{
+    const gint64 n_all = view->n_dims > 0 ? view->shape[0] : 1;
+    const gsize row_size = (gsize)view->n_elements / (gsize)n_all;
+
+    if (first_row < 0 || n_rows < 0 || first_row > n_all || n_rows > n_all - first_row) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                    "tensor %s: rows %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT
+                    " of %" G_GINT64_FORMAT,
+                    view->name, first_row, first_row + n_rows - 1, n_all);
+        return FALSE;
+    }
+    return read_elements(view, (gsize)first_row * row_size, (gsize)n_rows * row_size, out, error);
+}

@@ -1,0 +1,344 @@
+/*
+ * Opens a safetensors file and checks its header.
+ *
+ *     map -> length of the header -> JSON -> a view for each tensor -> sorted by offset
+ *         -> each begins where the one before ends, the last one with the file
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "load/safetensors.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/text_file.h"
+
+#define LENGTH_BYTES 8 /* of the header's length */
+#define FORMAT_U64 "%" G_GUINT64_FORMAT
+
+static const char git_lfs_mark[] = "version https://git-lfs";
+
+struct _FastvlmSafetensors {
+    char *path;
+    guint8 *map; /* [size] */
+    gsize size;
+    gsize data_begin; /* offset in the file */
+    json_t *header;   /* names and metadata live here */
+    GArray *views;    /* FastvlmTensorView, by offset */
+    GHashTable *by_name;
+};
+
+void fastvlm_safetensors_free(FastvlmSafetensors *file)
+{
+    if (!file)
+        return;
+    g_clear_pointer(&file->by_name, g_hash_table_destroy);
+    g_array_free(file->views, TRUE);
+    json_decref(file->header);
+    if (file->map)
+        munmap(file->map, file->size);
+    g_free(file->path);
+    g_free(file);
+}
+
+/** Sets an error about the tensor `name`; `found` and what follows is the rest of the line. */
+static gboolean fail_tensor(const FastvlmSafetensors *file, GError **error, FastvlmError code,
+                            const char *name, const char *found, ...) G_GNUC_PRINTF(5, 6);
+
+static gboolean fail_tensor(const FastvlmSafetensors *file, GError **error, FastvlmError code,
+                            const char *name, const char *found, ...)
+{
+    g_autofree char *quoted = fastvlm_text_quote(name);
+    g_autofree char *text = NULL;
+    va_list arguments;
+
+    va_start(arguments, found);
+    text = g_strdup_vprintf(found, arguments);
+    va_end(arguments);
+    g_set_error(error, FASTVLM_ERROR, code, "%s: tensor %s: %s", file->path, quoted, text);
+    return FALSE;
+}
+
+static gboolean map_file(FastvlmSafetensors *file, GError **error)
+{
+    guint64 size;
+    const int fd = fastvlm_file_open(file->path, &size, error);
+    void *map = MAP_FAILED;
+
+    if (fd < 0)
+        return FALSE;
+    if (size < LENGTH_BYTES || size > G_MAXSIZE) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: " FORMAT_U64 " bytes: not a safetensors file", file->path, size);
+        close(fd);
+        return FALSE;
+    }
+    map = mmap(NULL, (gsize)size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED)
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot map: %s", file->path,
+                    g_strerror(errno));
+    close(fd);
+    if (map == MAP_FAILED)
+        return FALSE;
+    file->map = map;
+    file->size = (gsize)size;
+    return TRUE;
+}
+
+static gboolean check_length(const FastvlmSafetensors *file, guint64 length, GError **error)
+{
+    if (file->size >= sizeof git_lfs_mark &&
+        memcmp(file->map, git_lfs_mark, sizeof git_lfs_mark - 1) == 0) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: a Git LFS pointer, not the weights: fetch them by `git lfs pull`",
+                    file->path);
+        return FALSE;
+    }
+    if (length > file->size - LENGTH_BYTES) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: a header of " FORMAT_U64 " bytes in a file of %" G_GSIZE_FORMAT
+                    ": cut short, or not a safetensors file",
+                    file->path, length, file->size);
+        return FALSE;
+    }
+    if (length > FASTVLM_SAFETENSORS_MAX_HEADER) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "%s: a header of " FORMAT_U64 " bytes, expected at most %d", file->path, length,
+                    FASTVLM_SAFETENSORS_MAX_HEADER);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean read_header(FastvlmSafetensors *file, GError **error)
+{
+    g_autofree char *where = g_strconcat(file->path, ": header", NULL);
+    const char *json = (const char *)file->map + LENGTH_BYTES;
+    guint64 length;
+
+    memcpy(&length, file->map, sizeof length);
+    length = GUINT64_FROM_LE(length);
+    if (!check_length(file, length, error))
+        return FALSE;
+    file->header = fastvlm_text_parse_object(json, (gsize)length, where, error);
+    file->data_begin = LENGTH_BYTES + (gsize)length;
+    return file->header != NULL;
+}
+
+/** The metadata of the format are texts and nothing else. */
+static gboolean check_metadata(const FastvlmSafetensors *file, json_t *metadata, GError **error)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(metadata)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: __metadata__: expected an object", file->path);
+        return FALSE;
+    }
+    json_object_foreach(metadata, key, value)
+    {
+        g_autofree char *quoted = NULL;
+
+        if (json_is_string(value))
+            continue;
+        quoted = fastvlm_text_quote(key);
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: __metadata__: %s: expected a text", file->path, quoted);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean read_dtype(const FastvlmSafetensors *file, const json_t *entry,
+                           FastvlmTensorView *view, GError **error)
+{
+    const char *name = json_string_value(json_object_get(entry, "dtype"));
+    g_autofree char *quoted = NULL;
+
+    if (!name)
+        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                           "no dtype, expected a text as \"BF16\"");
+    if (fastvlm_dtype_from_string(name, &view->dtype))
+        return TRUE;
+    quoted = fastvlm_text_quote(name);
+    return fail_tensor(file, error, FASTVLM_ERROR_UNSUPPORTED, view->name,
+                       "dtype %s, expected BF16, F16 or F32 (or F64, an integer type or BOOL in "
+                       "tensors that are not read)",
+                       quoted);
+}
+
+static gboolean read_shape(const FastvlmSafetensors *file, const json_t *entry,
+                           FastvlmTensorView *view, GError **error)
+{
+    const json_t *shape = json_object_get(entry, "shape");
+
+    if (!json_is_array(shape))
+        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                           "no shape, expected an array of integers");
+    if (json_array_size(shape) > FASTVLM_TENSOR_MAX_DIMS)
+        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                           "a shape of %" G_GSIZE_FORMAT " dimensions, expected at most %d",
+                           json_array_size(shape), FASTVLM_TENSOR_MAX_DIMS);
+    view->n_dims = (int)json_array_size(shape);
+    view->n_elements = 1;
+    for (int i = 0; i < view->n_dims; i++) {
+        const json_t *size = json_array_get(shape, (gsize)i);
+
+        if (!json_is_integer(size) || json_integer_value(size) < 1)
+            return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                               "dimension %d of its shape: expected a positive integer", i);
+        view->shape[i] = json_integer_value(size);
+        if (!g_uint64_checked_mul(&view->n_elements, view->n_elements, (guint64)view->shape[i]))
+            return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                               "its shape has more than 2^64 elements");
+    }
+    return TRUE;
+}
+
+/** The two offsets, counted from the end of the header. */
+static gboolean read_offsets(const FastvlmSafetensors *file, const json_t *entry,
+                             FastvlmTensorView *view, GError **error)
+{
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    const json_t *begin = json_array_get(offsets, 0);
+    const json_t *end = json_array_get(offsets, 1);
+    const guint64 n_data = file->size - file->data_begin;
+    guint64 n_bytes;
+
+    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
+        json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
+        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                           "data_offsets: expected two integers, 0 <= begin <= end");
+    if ((guint64)json_integer_value(end) > n_data)
+        return fail_tensor(file, error, FASTVLM_ERROR_READ, view->name,
+                           "its data end at " FORMAT_U64 ", the file's at " FORMAT_U64
+                           ": the file was cut short, fetch it again",
+                           (guint64)json_integer_value(end), n_data);
+    view->n_bytes = (gsize)(json_integer_value(end) - json_integer_value(begin));
+    if (!g_uint64_checked_mul(&n_bytes, view->n_elements, fastvlm_dtype_size(view->dtype)) ||
+        n_bytes != view->n_bytes)
+        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                           "%" G_GSIZE_FORMAT " bytes of data, expected " FORMAT_U64 " %s elements",
+                           view->n_bytes, view->n_elements, fastvlm_dtype_to_string(view->dtype));
+    view->data = file->map + file->data_begin + (gsize)json_integer_value(begin);
+    return TRUE;
+}
+
+static gboolean read_entry(FastvlmSafetensors *file, const char *name, json_t *entry,
+                           GError **error)
+{
+    FastvlmTensorView view = {.name = name, .file = file->path};
+
+    if (!json_is_object(entry))
+        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, name,
+                           "expected an object with dtype, shape and data_offsets");
+    if (!read_dtype(file, entry, &view, error) || !read_shape(file, entry, &view, error) ||
+        !read_offsets(file, entry, &view, error))
+        return FALSE;
+    g_array_append_val(file->views, view);
+    return TRUE;
+}
+
+static int compare_views(const void *a, const void *b)
+{
+    const guint8 *data_a = ((const FastvlmTensorView *)a)->data;
+    const guint8 *data_b = ((const FastvlmTensorView *)b)->data;
+
+    return data_a < data_b ? -1 : data_a > data_b;
+}
+
+/** Each tensor must begin where the one before ends. */
+static gboolean check_order(const FastvlmSafetensors *file, GError **error)
+{
+    const guint8 *expected = file->map + file->data_begin;
+    const char *before = NULL;
+
+    for (guint i = 0; i < file->views->len; i++) {
+        const FastvlmTensorView *view = &g_array_index(file->views, FastvlmTensorView, i);
+        const guint8 *data = view->data;
+
+        if (data < expected) {
+            g_autofree char *other = fastvlm_text_quote(before);
+
+            return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                               "its data overlap those of tensor %s", other);
+        }
+        if (data > expected)
+            return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
+                               "%" G_GSIZE_FORMAT " bytes before its data belong to no tensor",
+                               (gsize)(data - expected));
+        expected = data + view->n_bytes;
+        before = view->name;
+    }
+    if (expected == file->map + file->size)
+        return TRUE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                "%s: %" G_GSIZE_FORMAT " bytes behind the last tensor belong to none", file->path,
+                (gsize)(file->map + file->size - expected));
+    return FALSE;
+}
+
+static gboolean read_views(FastvlmSafetensors *file, GError **error)
+{
+    const char *name;
+    json_t *entry;
+
+    json_object_foreach(file->header, name, entry)
+    {
+        const gboolean ok = strcmp(name, "__metadata__") == 0
+                                ? check_metadata(file, entry, error)
+                                : read_entry(file, name, entry, error);
+
+        if (!ok)
+            return FALSE;
+    }
+    g_array_sort(file->views, compare_views);
+    if (!check_order(file, error))
+        return FALSE;
+    for (guint i = 0; i < file->views->len; i++) {
+        FastvlmTensorView *view = &g_array_index(file->views, FastvlmTensorView, i);
+
+        g_hash_table_insert(file->by_name, (char *)view->name, view);
+    }
+    return TRUE;
+}
+
+FastvlmSafetensors *fastvlm_safetensors_open(const char *path, GError **error)
+{
+    FastvlmSafetensors *file = g_new0(FastvlmSafetensors, 1);
+
+    file->path = g_strdup(path);
+    file->views = g_array_new(FALSE, FALSE, sizeof(FastvlmTensorView));
+    file->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    if (!map_file(file, error) || !read_header(file, error) || !read_views(file, error))
+        g_clear_pointer(&file, fastvlm_safetensors_free);
+    return file;
+}
+
+guint64 fastvlm_safetensors_get_size(const FastvlmSafetensors *file)
+{
+    return file->size;
+}
+
+guint fastvlm_safetensors_get_n_tensors(const FastvlmSafetensors *file)
+{
+    return file->views->len;
+}
+
+const FastvlmTensorView *fastvlm_safetensors_get_tensor(const FastvlmSafetensors *file, guint index)
+{
+    return &g_array_index(file->views, FastvlmTensorView, index);
+}
+
+const FastvlmTensorView *fastvlm_safetensors_find(const FastvlmSafetensors *file, const char *name)
+{
+    return g_hash_table_lookup(file->by_name, name);
+}
+
+const char *fastvlm_safetensors_get_metadata(const FastvlmSafetensors *file, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
+}
