@@ -1,5 +1,5 @@
 /*
- * Inspecting a checkpoint that is open: whether it is sound, and what it is.
+ * Finding and inspecting a checkpoint: where it is, whether it is sound, and what it is.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -11,12 +11,21 @@
 #include "load/checkpoint.h"
 
 /**
+ * Opens the checkpoint that `name` stands for, as fastvlm_model_resolve() finds it.
+ *
+ * @return a checkpoint to free with fastvlm_checkpoint_free(), or NULL
+ * Errors: as fastvlm_checkpoint_open(); where a name is not found the message says where it was
+ * looked for.
+ */
+FastvlmCheckpoint *fastvlm_open_model(const char *name, GError **error);
+
+/**
  * Verifies every tensor and fills `info`, all but `tokenizer_size`.
  *
  * @param info  zeroed; what it holds is freed by fastvlm_model_info_free(), also after a failure
  * Errors: FORMAT, UNSUPPORTED.
  */
-gboolean fastvlm_inspect_checkpoint(FastvlmCheckpoint *checkpoint, FastvlmModelInfo *info,
+gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, FastvlmModelInfo *info,
                                     GError **error);
 
 #endif

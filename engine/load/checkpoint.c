@@ -20,7 +20,7 @@
 #define MAX_SHARDS 1000
 #define REMEDY                                                                              \
     "put config.json and " SINGLE_NAME " of a released checkpoint there, or use the model " \
-                                       "\"demo\""
+    "\"demo\""
 
 /* What is in memory twice while a tensor is read. */
 #define CHUNK_ELEMENTS (1 << 20)

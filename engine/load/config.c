@@ -205,7 +205,7 @@ static gboolean check_heads(const Source *source, FastvlmConfig *config, GError 
 
 static gboolean read_numbers(const Source *source, FastvlmConfig *config, GError **error)
 {
-    double epsilon;
+    double epsilon = 0.0;
 
     if (!read_double(source, "rope_theta", 1.0, 1e12, &config->rope_theta, error) ||
         !read_double(source, "rms_norm_eps", 1e-30, 0.1, &epsilon, error) ||

@@ -17,6 +17,7 @@
 #define MAX_BLOCKS 256
 #define MAX_DIMS 65536
 #define P FASTVLM_VISION_PREFIX
+#define CLASSIFIER P "head.proj"
 
 /** A walk over the tensors of one part after the other; the first that does not fit ends it. */
 typedef struct {
@@ -35,6 +36,8 @@ static gboolean visit(Walk *walk, const char *name, int n_dims, const gint64 *sh
     if (!view)
         return FALSE;
     walk->totals.n_elements[walk->part] += view->n_elements;
+    if (!strstr(name, ".running_"))
+        walk->totals.n_parameters[walk->part] += view->n_elements;
     g_hash_table_add(walk->seen, (gpointer)view->name);
     return TRUE;
 }
@@ -220,7 +223,7 @@ static gboolean visit_language(Walk *walk, const FastvlmConfig *config)
 /** Tensors that released checkpoints hold and that take no part in the arithmetic. */
 static gboolean is_unused(const char *name)
 {
-    return strcmp(name, P "head.proj") == 0 || g_str_has_suffix(name, ".num_batches_tracked") ||
+    return strcmp(name, CLASSIFIER) == 0 || g_str_has_suffix(name, ".num_batches_tracked") ||
            g_str_has_suffix(name, ".rotary_emb.inv_freq");
 }
 
@@ -405,6 +408,7 @@ gboolean fastvlm_layout_verify(const FastvlmCheckpoint *checkpoint,
                                GError **error)
 {
     const FastvlmConfig *config = fastvlm_checkpoint_get_config(checkpoint);
+    const FastvlmTensorView *classifier = fastvlm_checkpoint_find(checkpoint, CLASSIFIER);
     Walk walk;
     gboolean ok;
 
@@ -415,6 +419,8 @@ gboolean fastvlm_layout_verify(const FastvlmCheckpoint *checkpoint,
          visit_language(&walk, config) && check_none_left(&walk, P) &&
          check_none_left(&walk, "model.mm_projector.") && check_none_left(&walk, "model.layers.");
     g_hash_table_destroy(walk.seen);
+    if (classifier)
+        walk.totals.n_parameters[FASTVLM_PART_VISION] += classifier->n_elements;
     if (ok && totals)
         *totals = walk.totals;
     return ok;

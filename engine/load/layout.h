@@ -37,9 +37,12 @@ typedef enum {
     FASTVLM_N_PARTS,
 } FastvlmPart;
 
-/** Elements of each part that the engine reads; the head counts where it is not tied. */
+/** What a checkpoint holds of each part; the head counts where it is not tied. */
 typedef struct {
-    guint64 n_elements[FASTVLM_N_PARTS];
+    guint64 n_elements[FASTVLM_N_PARTS]; /* that the engine reads */
+    /* That were trained, as published counts have it: BatchNorm's statistics are none, the
+     * encoder's classifier, which stands in the file unused, is one. */
+    guint64 n_parameters[FASTVLM_N_PARTS];
 } FastvlmTensorTotals;
 
 /** Where stage `stage` stands in the encoder's `network`: network.0, .2, .4, .7, .10. */
