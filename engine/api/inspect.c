@@ -173,22 +173,6 @@ gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, Fastvlm
     return TRUE;
 }
 
-/** The tokenizer may be missing as a whole; broken is an error. */
-static gboolean inspect_tokenizer(FastvlmModelInfo *info, GError **error)
-{
-    g_autofree char *vocab = g_build_filename(info->path, "vocab.json", NULL);
-    FastvlmTokenizer *tokenizer;
-
-    if (!g_file_test(vocab, G_FILE_TEST_EXISTS))
-        return TRUE;
-    tokenizer = fastvlm_tokenizer_load(info->path, error);
-    if (!tokenizer)
-        return FALSE;
-    info->tokenizer_size = fastvlm_tokenizer_get_size(tokenizer);
-    fastvlm_tokenizer_free(tokenizer);
-    return TRUE;
-}
-
 FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error)
 {
     FastvlmCheckpoint *checkpoint = fastvlm_open_model(name, error);
@@ -197,7 +181,8 @@ FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error)
     if (!checkpoint)
         return NULL;
     info = g_new0(FastvlmModelInfo, 1);
-    if (!fastvlm_inspect_checkpoint(checkpoint, info, error) || !inspect_tokenizer(info, error))
+    if (!fastvlm_inspect_checkpoint(checkpoint, info, error) ||
+        !fastvlm_inspect_tokenizer(info->path, &info->tokenizer_size, error))
         g_clear_pointer(&info, fastvlm_model_info_free);
     fastvlm_checkpoint_free(checkpoint);
     return info;

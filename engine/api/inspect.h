@@ -28,4 +28,13 @@ FastvlmCheckpoint *fastvlm_open_model(const char *name, GError **error);
 gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, FastvlmModelInfo *info,
                                     GError **error);
 
+/**
+ * Looks at the tokenizer files in `directory`; what is wrong with vocab.json and merges.txt shows
+ * when they are loaded.
+ *
+ * @param size  ids that the tokenizer knows, out; 0 where there is no vocab.json
+ * Errors: NOT_FOUND (merges.txt alone is missing), READ, FORMAT, UNSUPPORTED.
+ */
+gboolean fastvlm_inspect_tokenizer(const char *directory, int *size, GError **error);
+
 #endif

@@ -7,7 +7,7 @@
 
 #include "kernels/blas.h"
 
-#define MAX_TILE_ROWS (16 * FASTVLM_BLAS_ROWS)
+#define MAX_TILE_ROWS (16 * FASTVLM_ROW_GROUP)
 
 typedef struct {
     const FastvlmCompute *compute;

@@ -12,6 +12,8 @@
 
 #define N_TILES_WANTED 16
 
+G_STATIC_ASSERT(FASTVLM_ROW_GROUP % FASTVLM_BLAS_ROWS == 0);
+
 void fastvlm_compute_init(FastvlmCompute *compute)
 {
     compute->scratch = g_new0(float *, fastvlm_pool_get_n_threads(compute->pool));
@@ -56,7 +58,7 @@ gboolean fastvlm_compute_run(const FastvlmCompute *compute, int n_items, Fastvlm
 
 int fastvlm_pad_rows(int n_rows)
 {
-    return (n_rows + FASTVLM_BLAS_ROWS - 1) / FASTVLM_BLAS_ROWS * FASTVLM_BLAS_ROWS;
+    return (n_rows + FASTVLM_ROW_GROUP - 1) / FASTVLM_ROW_GROUP * FASTVLM_ROW_GROUP;
 }
 
 int fastvlm_tile_rows(int n_rows, int max_rows)

@@ -16,6 +16,9 @@
 #include "base/pool.h"
 #include "kernels/kernels.h"
 
+/** Rows of a group: tiles are whole groups. */
+#define FASTVLM_ROW_GROUP 12
+
 typedef struct {
     FastvlmPool *pool;
     const FastvlmKernels *kernels;

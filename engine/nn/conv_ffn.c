@@ -8,9 +8,7 @@
  */
 #include "nn/conv_ffn.h"
 
-#include "kernels/blas.h"
-
-#define MAX_TILE_ROWS (24 * FASTVLM_BLAS_ROWS)
+#define MAX_TILE_ROWS (24 * FASTVLM_ROW_GROUP)
 #define MIN_FUSED_ROWS 3000
 
 void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn)

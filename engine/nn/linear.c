@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "kernels/blas.h"
 
-#define MAX_TILE_ROWS (32 * FASTVLM_BLAS_ROWS)
+#define MAX_TILE_ROWS (32 * FASTVLM_ROW_GROUP)
 #define N_TILES_WANTED 16
 #define COLUMN_GROUP 32 /* a tile's columns: whole registers on every tier */
 

@@ -23,7 +23,7 @@ typedef struct {
 /** Frees what `linear` points to. */
 void fastvlm_linear_clear(FastvlmLinear *linear);
 
-/** Rows of one tile, on this thread. `n_rows` is a multiple of FASTVLM_BLAS_ROWS. */
+/** Rows of one tile, on this thread. `n_rows` is a multiple of FASTVLM_ROW_GROUP. */
 void fastvlm_linear_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
                          int n_rows, float *y);
 

@@ -12,12 +12,11 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "kernels/blas.h"
 #include "nn/attention.h"
 #include "nn/norm.h"
 
 #define LAYER_NORM_EPSILON 1e-5f
-#define STEM_TILE_ROWS (32 * FASTVLM_BLAS_ROWS)
+#define STEM_TILE_ROWS (32 * FASTVLM_ROW_GROUP)
 #define STEM_INPUTS 27
 
 /** What an encode is about. */
