@@ -1,0 +1,383 @@
+/*
+ * The element fastvlmcaption: class, properties, pads, states.
+ *
+ *     gst-launch-1.0 videotestsrc ! fastvlmcaption overlay=true ! videoconvert ! autovideosink
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gstfastvlmcaption.h"
+
+#include "gstfastvlmerror.h"
+#include "gstfastvlmprivate.h"
+
+GST_DEBUG_CATEGORY(gst_fastvlm_caption_debug);
+#define GST_CAT_DEFAULT gst_fastvlm_caption_debug
+
+#define FORMATS                                                                                   \
+    "{ I420, YV12, NV12, NV21, YUY2, UYVY, Y42B, Y444, GRAY8, RGB, BGR, RGBx, BGRx, xRGB, xBGR, " \
+    "RGBA, BGRA, ARGB, ABGR, I420_10LE, P010_10LE }"
+
+enum {
+    PROP_CAPTION = GST_FASTVLM_N_SETTINGS,
+    PROP_STATS,
+};
+
+enum { SIGNAL_CAPTIONED, N_SIGNALS };
+static guint signals[N_SIGNALS];
+
+static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE(
+    "sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(FORMATS)));
+
+static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE(
+    "src", GST_PAD_SRC, GST_PAD_ALWAYS,
+    GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(FORMATS) ";" GST_VIDEO_CAPS_MAKE_WITH_FEATURES(
+        GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, FORMATS)));
+
+static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE(
+    "text_src", GST_PAD_SRC, GST_PAD_REQUEST, GST_STATIC_CAPS("text/x-raw, format=(string)utf8"));
+
+G_DEFINE_TYPE_WITH_CODE(GstFastvlmCaption, gst_fastvlm_caption, GST_TYPE_ELEMENT,
+                        GST_DEBUG_CATEGORY_INIT(gst_fastvlm_caption_debug, "fastvlmcaption", 0,
+                                                "captions of live video"))
+GST_ELEMENT_REGISTER_DEFINE(fastvlmcaption, "fastvlmcaption", GST_RANK_NONE,
+                            GST_TYPE_FASTVLM_CAPTION)
+
+/* ---- properties ---- */
+
+static gboolean is_running(GstFastvlmCaption *self)
+{
+    return GST_STATE(self) >= GST_STATE_PAUSED;
+}
+
+/* A resolution that no encoder takes: refused while running, found at READY -> PAUSED before. */
+static gboolean refuse(GstFastvlmCaption *self, guint id, const GValue *value)
+{
+    if (id != GST_FASTVLM_PROP_RESOLUTION || !is_running(self) ||
+        gst_fastvlm_settings_is_resolution(g_value_get_uint(value))) {
+        return FALSE;
+    }
+    GST_ELEMENT_WARNING(
+        self, LIBRARY, SETTINGS,
+        ("resolution=%u is no multiple of 64; the old one stays.", g_value_get_uint(value)),
+        (NULL));
+    return TRUE;
+}
+
+/* What a changed setting brings about at once; the rest is read where it is needed. */
+static void react(GstFastvlmCaption *self, guint id, const GValue *value)
+{
+    switch (id) {
+    case GST_FASTVLM_PROP_FONT_DESC:
+        gst_fastvlm_overlay_set_font_desc(self->overlay, g_value_get_string(value));
+        break;
+    case GST_FASTVLM_PROP_OVERLAY: {
+        GstFastvlmAnswer *current = gst_fastvlm_caption_get_current(self);
+
+        gst_fastvlm_overlay_set_text(self->overlay, current != NULL ? current->text : NULL);
+        gst_fastvlm_answer_unref(current);
+        break;
+    }
+    case GST_FASTVLM_PROP_TEXT_REPEAT:
+        g_mutex_lock(&self->text_lock);
+        if (self->text_pad != NULL) {
+            gst_fastvlm_text_pad_set_repeat(self->text_pad, g_value_get_uint64(value));
+        }
+        g_mutex_unlock(&self->text_lock);
+        break;
+    default:
+        break;
+    }
+}
+
+static void set_property(GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(object);
+
+    if (refuse(self, id, value)) {
+        return;
+    }
+    GST_OBJECT_LOCK(self);
+    const gboolean known = gst_fastvlm_settings_set(&self->settings, id, value);
+    GST_OBJECT_UNLOCK(self);
+    if (!known) {
+        G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
+        return;
+    }
+    react(self, id, value);
+}
+
+static void get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(object);
+
+    if (id == PROP_STATS) {
+        g_value_take_boxed(value, gst_fastvlm_stats_to_structure(&self->stats));
+        return;
+    }
+    GST_OBJECT_LOCK(self);
+    gboolean known = TRUE;
+    if (id == PROP_CAPTION) {
+        g_value_set_string(value, self->current != NULL ? self->current->text : NULL);
+    } else {
+        known = gst_fastvlm_settings_get(&self->settings, id, value);
+    }
+    GST_OBJECT_UNLOCK(self);
+    if (!known) {
+        G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
+    }
+}
+
+/* ---- the text pad ---- */
+
+/* With text_lock held: what a pad that comes late has missed. */
+static void catch_up(GstFastvlmCaption *self, const GstFastvlmAnswer *current, gboolean complete,
+                     GstClockTime duration)
+{
+    if (self->has_stream) {
+        gst_fastvlm_text_pad_set_stream(self->text_pad, self->has_group_id, self->group_id,
+                                        self->stream_seqnum);
+    }
+    if (self->text_segment.format == GST_FORMAT_TIME) {
+        gst_fastvlm_text_pad_set_segment(self->text_pad, &self->text_segment, self->segment_seqnum);
+    }
+    if (current != NULL) {
+        gst_fastvlm_text_pad_push_caption(self->text_pad, current->text,
+                                          complete ? current->pts : GST_CLOCK_TIME_NONE, duration);
+    }
+    if (self->ended) {
+        gst_fastvlm_text_pad_eos(self->text_pad, self->eos_seqnum);
+    }
+}
+
+/* Makes `text_pad` the one, unless there is one. */
+static gboolean adopt(GstFastvlmCaption *self, GstFastvlmTextPad *text_pad)
+{
+    GstFastvlmAnswer *current = gst_fastvlm_caption_get_current(self);
+
+    GST_OBJECT_LOCK(self);
+    const GstClockTime repeat = self->settings.text_repeat;
+    const GstClockTime duration = self->current_duration;
+    const gboolean complete = self->settings.mode == GST_FASTVLM_MODE_COMPLETE;
+    GST_OBJECT_UNLOCK(self);
+
+    g_mutex_lock(&self->text_lock);
+    const gboolean free_place = self->text_pad == NULL;
+    if (free_place) {
+        self->text_pad = text_pad;
+        gst_fastvlm_text_pad_set_repeat(text_pad, repeat);
+        catch_up(self, current, complete, duration);
+    }
+    g_mutex_unlock(&self->text_lock);
+    gst_fastvlm_answer_unref(current);
+    return free_place;
+}
+
+static GstPad *request_new_pad(GstElement *element, GstPadTemplate *templ, const gchar *name,
+                               const GstCaps *caps)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(element);
+    GstFastvlmTextPad *text_pad = gst_object_ref_sink(gst_fastvlm_text_pad_new(templ));
+    GstPad *pad = GST_PAD(text_pad);
+
+    gst_pad_set_query_function(pad, gst_fastvlm_caption_text_query);
+    gst_pad_set_event_function(pad, gst_fastvlm_caption_text_event);
+    gst_pad_set_iterate_internal_links_function(pad, gst_fastvlm_caption_iterate_links);
+    if (!adopt(self, text_pad)) {
+        GST_WARNING_OBJECT(self, "there is a text_src pad already");
+        gst_object_unref(text_pad);
+        return NULL;
+    }
+    if (is_running(self) || GST_STATE_TARGET(self) >= GST_STATE_PAUSED) {
+        gst_pad_set_active(pad, TRUE);
+    }
+    gst_element_add_pad(element, pad);
+    gst_object_unref(text_pad); /* the element holds it */
+    return pad;
+}
+
+static void release_pad(GstElement *element, GstPad *pad)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(element);
+
+    g_mutex_lock(&self->text_lock);
+    if (GST_PAD(self->text_pad) == pad) {
+        self->text_pad = NULL;
+    }
+    g_mutex_unlock(&self->text_lock);
+    gst_pad_set_active(pad, FALSE);
+    gst_element_remove_pad(element, pad);
+}
+
+/* ---- states ---- */
+
+static void copy_settings(GstFastvlmCaption *self, GstFastvlmSettings *settings)
+{
+    GST_OBJECT_LOCK(self);
+    gst_fastvlm_settings_copy(settings, &self->settings);
+    GST_OBJECT_UNLOCK(self);
+}
+
+/* Looks at the checkpoint's headers: milliseconds, where loading may take long. */
+static gboolean check_model(const char *model_path, GError **error)
+{
+    FastvlmModelInfo *info = fastvlm_model_inspect(model_path, error);
+
+    if (info == NULL) {
+        return FALSE;
+    }
+    const gboolean has_tokenizer = info->tokenizer_size > 0;
+    if (!has_tokenizer) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+                    "%s: no tokenizer files (vocab.json, merges.txt): captions need them, copy "
+                    "them there from the checkpoint",
+                    info->path);
+    }
+    fastvlm_model_info_free(info);
+    return has_tokenizer;
+}
+
+static gboolean check_settings(const GstFastvlmSettings *settings, GError **error)
+{
+    if (!gst_fastvlm_settings_is_resolution(settings->resolution)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                    "resolution=%u is no multiple of 64: set one, or 0 for the model's own",
+                    settings->resolution);
+        return FALSE;
+    }
+    return check_model(settings->model_path, error);
+}
+
+static gboolean start(GstFastvlmCaption *self)
+{
+    GstFastvlmSettings settings;
+    GError *error = NULL;
+
+    copy_settings(self, &settings);
+    if (!check_settings(&settings, &error)) {
+        gst_fastvlm_error_post(GST_ELEMENT(self), GST_MESSAGE_ERROR, error, TRUE, NULL);
+        g_clear_error(&error);
+        gst_fastvlm_settings_clear(&settings);
+        return FALSE;
+    }
+    gst_fastvlm_stats_reset(&self->stats);
+    gst_fastvlm_caption_reset_flow(self);
+    self->last_final_us = self->last_behind_us = self->last_failed_us = 0;
+    g_clear_pointer(&self->last_failure, g_free);
+    self->seek_seqnum = GST_SEQNUM_INVALID;
+    gst_fastvlm_worker_start(self->worker, &settings);
+    gst_fastvlm_settings_clear(&settings);
+    return TRUE;
+}
+
+/* With the pads inactive. */
+static void stop(GstFastvlmCaption *self)
+{
+    gst_fastvlm_worker_stop(self->worker);
+    gst_fastvlm_caption_forget(self);
+    gst_fastvlm_caption_reset_flow(self);
+}
+
+static GstStateChangeReturn change_state(GstElement *element, GstStateChange transition)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(element);
+
+    if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !start(self)) {
+        return GST_STATE_CHANGE_FAILURE;
+    }
+    if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) {
+        /* Frees the streaming thread, which the pads' deactivation waits for. */
+        gst_fastvlm_worker_cancel(self->worker);
+    }
+    const GstStateChangeReturn result =
+        GST_ELEMENT_CLASS(gst_fastvlm_caption_parent_class)->change_state(element, transition);
+    if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
+        (transition == GST_STATE_CHANGE_READY_TO_PAUSED && result == GST_STATE_CHANGE_FAILURE)) {
+        stop(self);
+    }
+    return result;
+}
+
+/* ---- the class ---- */
+
+static void finalize(GObject *object)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(object);
+
+    gst_fastvlm_worker_free(self->worker);
+    gst_fastvlm_overlay_free(self->overlay);
+    gst_fastvlm_copier_free(self->copier);
+    gst_fastvlm_stats_clear(&self->stats);
+    gst_fastvlm_settings_clear(&self->settings);
+    gst_fastvlm_answer_unref(self->current);
+    gst_clear_caps(&self->caps);
+    g_free(self->last_failure);
+    g_mutex_clear(&self->text_lock);
+    G_OBJECT_CLASS(gst_fastvlm_caption_parent_class)->finalize(object);
+}
+
+static void install_properties(GObjectClass *klass)
+{
+    gst_fastvlm_settings_install(klass);
+    g_object_class_install_property(
+        klass, PROP_CAPTION,
+        g_param_spec_string("caption", "Caption", "The current caption; none before the first",
+                            NULL, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
+    g_object_class_install_property(
+        klass, PROP_STATS,
+        g_param_spec_boxed("stats", "Statistics", "Counters and timings, see the documentation",
+                           GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
+}
+
+static void gst_fastvlm_caption_class_init(GstFastvlmCaptionClass *klass)
+{
+    GObjectClass *object_class = G_OBJECT_CLASS(klass);
+    GstElementClass *element_class = GST_ELEMENT_CLASS(klass);
+
+    object_class->set_property = set_property;
+    object_class->get_property = get_property;
+    object_class->finalize = finalize;
+    install_properties(object_class);
+
+    /* From the worker's thread: a handler must not change the element's state. */
+    signals[SIGNAL_CAPTIONED] =
+        g_signal_new("captioned", G_TYPE_FROM_CLASS(klass), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+                     G_TYPE_NONE, 1, GST_TYPE_STRUCTURE | G_SIGNAL_TYPE_STATIC_SCOPE);
+
+    element_class->change_state = GST_DEBUG_FUNCPTR(change_state);
+    element_class->request_new_pad = GST_DEBUG_FUNCPTR(request_new_pad);
+    element_class->release_pad = GST_DEBUG_FUNCPTR(release_pad);
+    gst_element_class_add_static_pad_template(element_class, &sink_template);
+    gst_element_class_add_static_pad_template(element_class, &src_template);
+    gst_element_class_add_static_pad_template(element_class, &text_template);
+    gst_element_class_set_static_metadata(
+        element_class, "FastVLM caption", "Filter/Analyzer/Video",
+        "Captions video with a FastVLM model while it passes, without holding it up",
+        "The fastvlm authors");
+    gst_fastvlm_meta_register();
+}
+
+static void gst_fastvlm_caption_init(GstFastvlmCaption *self)
+{
+    self->sink_pad = gst_pad_new_from_static_template(&sink_template, "sink");
+    gst_pad_set_chain_function(self->sink_pad, GST_DEBUG_FUNCPTR(gst_fastvlm_caption_chain));
+    gst_pad_set_event_function(self->sink_pad, GST_DEBUG_FUNCPTR(gst_fastvlm_caption_sink_event));
+    gst_pad_set_query_function(self->sink_pad, GST_DEBUG_FUNCPTR(gst_fastvlm_caption_sink_query));
+    gst_pad_set_iterate_internal_links_function(self->sink_pad, gst_fastvlm_caption_iterate_links);
+    gst_element_add_pad(GST_ELEMENT(self), self->sink_pad);
+
+    self->src_pad = gst_pad_new_from_static_template(&src_template, "src");
+    gst_pad_set_event_function(self->src_pad, GST_DEBUG_FUNCPTR(gst_fastvlm_caption_src_event));
+    gst_pad_set_query_function(self->src_pad, GST_DEBUG_FUNCPTR(gst_fastvlm_caption_src_query));
+    gst_pad_set_iterate_internal_links_function(self->src_pad, gst_fastvlm_caption_iterate_links);
+    gst_element_add_pad(GST_ELEMENT(self), self->src_pad);
+
+    g_mutex_init(&self->text_lock);
+    gst_fastvlm_stats_init(&self->stats);
+    gst_fastvlm_settings_init(&self->settings);
+    gst_fastvlm_sampler_init(&self->sampler, self->settings.interval);
+    self->copier = gst_fastvlm_copier_new();
+    self->overlay = gst_fastvlm_overlay_new();
+    self->worker = gst_fastvlm_worker_new(&gst_fastvlm_caption_worker_funcs, self, &self->stats);
+    self->current_duration = GST_CLOCK_TIME_NONE;
+    gst_fastvlm_caption_reset_flow(self);
+}

@@ -1,0 +1,379 @@
+/*
+ * The streaming thread: frames and events of the video.
+ *
+ *     frame -> sampled? -> live: copy to the worker's mailbox | complete: wait for its caption
+ *           -> current caption as meta, drawn if asked -> src
+ *
+ * In mode live nothing here waits: not for the model, not for downstream of text_src.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gstfastvlmprivate.h"
+
+#define GST_CAT_DEFAULT gst_fastvlm_caption_debug
+
+/* The settings that the streaming thread goes by, read once a frame. */
+typedef struct {
+    GstFastvlmMode mode;
+    GstClockTime interval;
+    gboolean overlay;
+} FlowSettings;
+
+static FlowSettings get_settings(GstFastvlmCaption *self)
+{
+    GST_OBJECT_LOCK(self);
+    const FlowSettings settings = {self->settings.mode, self->settings.interval,
+                                   self->settings.overlay};
+    GST_OBJECT_UNLOCK(self);
+    return settings;
+}
+
+void gst_fastvlm_caption_reset_flow(GstFastvlmCaption *self)
+{
+    gst_segment_init(&self->segment, GST_FORMAT_UNDEFINED);
+    gst_clear_caps(&self->caps);
+    gst_video_info_init(&self->info);
+    self->overlays = FALSE;
+    self->asked_live = FALSE;
+    self->last_pts = self->last_span = GST_CLOCK_TIME_NONE;
+    gst_fastvlm_sampler_reset(&self->sampler);
+    g_mutex_lock(&self->text_lock);
+    self->has_stream = self->has_group_id = FALSE;
+    gst_segment_init(&self->text_segment, GST_FORMAT_UNDEFINED);
+    self->ended = FALSE;
+    g_mutex_unlock(&self->text_lock);
+}
+
+/* ---- frames ---- */
+
+static GstClockTime get_running_time(const GstFastvlmCaption *self, const GstBuffer *buffer)
+{
+    if (self->segment.format != GST_FORMAT_TIME || !GST_BUFFER_PTS_IS_VALID(buffer)) {
+        return GST_CLOCK_TIME_NONE;
+    }
+    return gst_segment_to_running_time(&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
+}
+
+static void note_pts(GstFastvlmCaption *self, GstClockTime pts)
+{
+    if (!GST_CLOCK_TIME_IS_VALID(pts)) {
+        return;
+    }
+    if (GST_CLOCK_TIME_IS_VALID(self->last_pts) && pts > self->last_pts) {
+        self->last_span = pts - self->last_pts;
+    }
+    self->last_pts = pts;
+}
+
+static GstClockTime get_frame_duration(const GstFastvlmCaption *self, const GstBuffer *buffer)
+{
+    if (GST_BUFFER_DURATION_IS_VALID(buffer) && GST_BUFFER_DURATION(buffer) > 0) {
+        return GST_BUFFER_DURATION(buffer);
+    }
+    if (GST_VIDEO_INFO_FPS_N(&self->info) > 0) {
+        return gst_util_uint64_scale_int(GST_SECOND, GST_VIDEO_INFO_FPS_D(&self->info),
+                                         GST_VIDEO_INFO_FPS_N(&self->info));
+    }
+    return self->last_span;
+}
+
+/* Time to the next sample, in the frame's own time. */
+static GstClockTime get_span(const GstFastvlmCaption *self, const GstBuffer *buffer)
+{
+    const GstClockTime span = gst_fastvlm_sampler_get_span(&self->sampler);
+
+    if (!GST_CLOCK_TIME_IS_VALID(span)) {
+        return get_frame_duration(self, buffer);
+    }
+    return (GstClockTime)((double)span * ABS(self->segment.rate));
+}
+
+static GstFastvlmSample *make_sample(GstFastvlmCaption *self, const GstBuffer *buffer,
+                                     GstClockTime running_time)
+{
+    GstFastvlmSample *sample = g_new0(GstFastvlmSample, 1);
+
+    sample->pts = GST_BUFFER_PTS(buffer);
+    sample->running_time = running_time;
+    sample->stream_time =
+        gst_segment_to_stream_time(&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
+    sample->duration = get_span(self, buffer);
+    return sample;
+}
+
+static void offer_live(GstFastvlmCaption *self, GstBuffer *buffer, GstClockTime running_time)
+{
+    GstFastvlmSample *sample = make_sample(self, buffer, running_time);
+
+    if (!gst_fastvlm_copier_copy(self->copier, &self->info, buffer, &sample->frame)) {
+        GST_WARNING_OBJECT(self, "frame %" GST_PTR_FORMAT " cannot be read: not captioned", buffer);
+        gst_fastvlm_stats_add_skipped(&self->stats, 1);
+        g_free(sample);
+        return;
+    }
+    gst_fastvlm_worker_offer(self->worker, sample);
+}
+
+static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstBuffer *buffer,
+                                      GstClockTime running_time)
+{
+    GstFastvlmSample *sample = make_sample(self, buffer, running_time);
+
+    sample->complete = TRUE;
+    gst_fastvlm_frame_init_ref(&sample->frame, &self->info, buffer);
+    return gst_fastvlm_worker_caption(self->worker, sample);
+}
+
+/* Whether this frame is to be captioned; moves the grid on. */
+static gboolean is_sample(GstFastvlmCaption *self, const FlowSettings *settings,
+                          GstClockTime running_time)
+{
+    gst_fastvlm_sampler_set_interval(&self->sampler, settings->interval);
+    if (settings->mode == GST_FASTVLM_MODE_LIVE && settings->interval == 0 &&
+        !gst_fastvlm_worker_is_idle(self->worker)) {
+        return FALSE;
+    }
+    return gst_fastvlm_sampler_take(&self->sampler, running_time);
+}
+
+/* Once a stream: whether upstream is live, which mode complete does not suit. */
+static void check_live(GstFastvlmCaption *self)
+{
+    GstQuery *query;
+    gboolean live = FALSE;
+
+    if (self->asked_live) {
+        return;
+    }
+    self->asked_live = TRUE;
+    query = gst_query_new_latency();
+    if (gst_pad_peer_query(self->sink_pad, query)) {
+        gst_query_parse_latency(query, &live, NULL, NULL);
+    }
+    gst_query_unref(query);
+    if (live) {
+        gst_fastvlm_caption_warn_live(self);
+    }
+}
+
+static GstFlowReturn look_at(GstFastvlmCaption *self, const FlowSettings *settings,
+                             GstBuffer *buffer)
+{
+    const GstClockTime running_time = get_running_time(self, buffer);
+    const gboolean sampled = is_sample(self, settings, running_time);
+
+    gst_fastvlm_stats_add_frame(&self->stats, sampled);
+    if (settings->mode == GST_FASTVLM_MODE_COMPLETE) {
+        check_live(self);
+        return sampled ? caption_complete(self, buffer, running_time) : GST_FLOW_OK;
+    }
+    if (sampled) {
+        offer_live(self, buffer, running_time);
+    }
+    return GST_FLOW_OK;
+}
+
+/* Takes `buffer`, returns one with what is known put on it. */
+static GstBuffer *dress(GstFastvlmCaption *self, GstBuffer *buffer)
+{
+    GstFastvlmAnswer *current = gst_fastvlm_caption_get_current(self);
+
+    if (current != NULL) {
+        buffer = gst_buffer_make_writable(buffer);
+        gst_fastvlm_meta_set(buffer, current);
+        gst_fastvlm_answer_unref(current);
+    }
+    return self->overlays ? gst_fastvlm_overlay_apply(self->overlay, buffer) : buffer;
+}
+
+static void move_text(GstFastvlmCaption *self, GstClockTime pts, GstClockTime duration)
+{
+    g_mutex_lock(&self->text_lock);
+    if (self->text_pad != NULL && self->segment.format == GST_FORMAT_TIME) {
+        gst_fastvlm_text_pad_set_position(self->text_pad, pts, duration);
+    }
+    g_mutex_unlock(&self->text_lock);
+}
+
+static GstFlowReturn prepare_caps(GstFastvlmCaption *self, const FlowSettings *settings)
+{
+    if (self->caps == NULL) {
+        return GST_FLOW_NOT_NEGOTIATED;
+    }
+    if (gst_pad_needs_reconfigure(self->src_pad) || self->overlays != settings->overlay) {
+        return gst_fastvlm_caption_negotiate(self);
+    }
+    return GST_FLOW_OK;
+}
+
+GstFlowReturn gst_fastvlm_caption_chain(GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(parent);
+    const GstClockTime entry = gst_util_get_timestamp();
+    const FlowSettings settings = get_settings(self);
+    GstFlowReturn flow = prepare_caps(self, &settings);
+
+    if (flow == GST_FLOW_OK) {
+        flow = look_at(self, &settings, buffer);
+    }
+    if (flow != GST_FLOW_OK) {
+        gst_buffer_unref(buffer);
+        return flow;
+    }
+    note_pts(self, GST_BUFFER_PTS(buffer));
+    move_text(self, GST_BUFFER_PTS(buffer), get_frame_duration(self, buffer));
+    buffer = dress(self, buffer);
+    gst_fastvlm_stats_add_through(&self->stats, gst_util_get_timestamp() - entry);
+    return gst_pad_push(self->src_pad, buffer);
+}
+
+/* ---- events ---- */
+
+static GstFastvlmTextPad *ref_text_pad(GstFastvlmCaption *self)
+{
+    g_mutex_lock(&self->text_lock);
+    GstFastvlmTextPad *text_pad = self->text_pad != NULL ? gst_object_ref(self->text_pad) : NULL;
+    g_mutex_unlock(&self->text_lock);
+    return text_pad;
+}
+
+static void start_stream(GstFastvlmCaption *self, GstEvent *event)
+{
+    g_mutex_lock(&self->text_lock);
+    self->has_stream = TRUE;
+    self->has_group_id = gst_event_parse_group_id(event, &self->group_id);
+    self->stream_seqnum = gst_event_get_seqnum(event);
+    self->ended = FALSE;
+    if (self->text_pad != NULL) {
+        gst_fastvlm_text_pad_set_stream(self->text_pad, self->has_group_id, self->group_id,
+                                        self->stream_seqnum);
+    }
+    g_mutex_unlock(&self->text_lock);
+}
+
+static void set_segment(GstFastvlmCaption *self, GstEvent *event)
+{
+    gst_event_copy_segment(event, &self->segment);
+    if (self->segment.format != GST_FORMAT_TIME) {
+        GST_WARNING_OBJECT(self, "segment is not in time: frames pass without captions");
+        return;
+    }
+    g_mutex_lock(&self->text_lock);
+    self->text_segment = self->segment;
+    self->segment_seqnum = gst_event_get_seqnum(event);
+    self->ended = FALSE;
+    if (self->text_pad != NULL) {
+        gst_fastvlm_text_pad_set_segment(self->text_pad, &self->text_segment, self->segment_seqnum);
+    }
+    g_mutex_unlock(&self->text_lock);
+}
+
+static void end_stream(GstFastvlmCaption *self, GstEvent *event)
+{
+    gst_fastvlm_worker_drain(self->worker, GST_FASTVLM_EOS_WAIT_US);
+    g_mutex_lock(&self->text_lock);
+    self->ended = TRUE;
+    self->eos_seqnum = gst_event_get_seqnum(event);
+    if (self->text_pad != NULL) {
+        gst_fastvlm_text_pad_eos(self->text_pad, self->eos_seqnum);
+    }
+    g_mutex_unlock(&self->text_lock);
+}
+
+/* Takes `event`. Not serialized: the streaming thread may wait in chain. */
+static gboolean start_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event)
+{
+    GstFastvlmTextPad *text_pad = ref_text_pad(self);
+
+    gst_fastvlm_worker_cancel(self->worker);
+    if (text_pad != NULL) {
+        gst_fastvlm_text_pad_flush_start(text_pad, gst_event_ref(event));
+        gst_object_unref(text_pad);
+    }
+    return gst_pad_event_default(pad, GST_OBJECT(self), event);
+}
+
+/* Takes `event`. Between cancel and resume nothing is published, so nothing follows the flush. */
+static gboolean stop_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event)
+{
+    GstFastvlmTextPad *text_pad = ref_text_pad(self);
+    gboolean reset_time;
+
+    gst_event_parse_flush_stop(event, &reset_time);
+    gst_fastvlm_worker_cancel(self->worker);
+    gst_fastvlm_worker_settle(self->worker);
+    gst_fastvlm_caption_forget(self);
+    gst_fastvlm_sampler_reset(&self->sampler);
+    self->last_pts = self->last_span = GST_CLOCK_TIME_NONE;
+    if (reset_time) {
+        gst_segment_init(&self->segment, GST_FORMAT_UNDEFINED);
+    }
+    g_mutex_lock(&self->text_lock);
+    self->ended = FALSE;
+    if (reset_time) {
+        gst_segment_init(&self->text_segment, GST_FORMAT_UNDEFINED);
+    }
+    g_mutex_unlock(&self->text_lock);
+    if (text_pad != NULL) {
+        gst_fastvlm_text_pad_flush_stop(text_pad, gst_event_ref(event));
+        gst_object_unref(text_pad);
+    }
+    const gboolean result = gst_pad_event_default(pad, GST_OBJECT(self), event);
+    gst_fastvlm_worker_resume(self->worker);
+    return result;
+}
+
+/* Takes `event`. The src pad's caps are of our choosing. */
+static gboolean set_caps(GstFastvlmCaption *self, GstEvent *event)
+{
+    GstVideoInfo info;
+    GstCaps *caps;
+
+    gst_event_parse_caps(event, &caps);
+    gboolean ok = gst_video_info_from_caps(&info, caps);
+    if (ok) {
+        gst_caps_replace(&self->caps, caps);
+        self->info = info;
+        ok = gst_fastvlm_caption_negotiate(self) == GST_FLOW_OK;
+    }
+    gst_event_unref(event);
+    return ok;
+}
+
+static void pass_gap(GstFastvlmCaption *self, GstEvent *event)
+{
+    GstClockTime pts, duration;
+
+    gst_event_parse_gap(event, &pts, &duration);
+    move_text(self, pts, duration);
+}
+
+gboolean gst_fastvlm_caption_sink_event(GstPad *pad, GstObject *parent, GstEvent *event)
+{
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(parent);
+
+    GST_LOG_OBJECT(pad, "%" GST_PTR_FORMAT, event);
+    switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_CAPS:
+        return set_caps(self, event);
+    case GST_EVENT_FLUSH_START:
+        return start_flush(self, pad, event);
+    case GST_EVENT_FLUSH_STOP:
+        return stop_flush(self, pad, event);
+    case GST_EVENT_STREAM_START:
+        start_stream(self, event);
+        break;
+    case GST_EVENT_SEGMENT:
+        set_segment(self, event);
+        break;
+    case GST_EVENT_EOS:
+        end_stream(self, event);
+        break;
+    case GST_EVENT_GAP:
+        pass_gap(self, event);
+        break;
+    default:
+        break;
+    }
+    return gst_pad_event_default(pad, parent, event);
+}

@@ -1,0 +1,296 @@
+/*
+ * Copying and converting frames; see the header.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gstfastvlmframe.h"
+
+struct _GstFastvlmCopier {
+    GstBufferPool *pool; /* NULL before the first frame */
+    GstVideoInfo info;   /* of the pool's buffers */
+};
+
+struct _GstFastvlmViewer {
+    GstVideoConverter *converter; /* NULL before the first frame that needs one */
+    GstFastvlmFrame key;          /* what the converter was made for; no buffer */
+    GstVideoInfo rgb_info;
+    GstBuffer *rgb;
+    GstVideoFrame mapped_in;
+    GstVideoFrame mapped_out;
+    gboolean converts; /* mapped_out is mapped too */
+};
+
+/* Formats that the engine reads as they are. Alpha is ignored, as a screen does. */
+static const struct {
+    GstVideoFormat from;
+    FastvlmPixelFormat to;
+} direct_formats[] = {
+    {GST_VIDEO_FORMAT_RGB, FASTVLM_PIXEL_RGB},    {GST_VIDEO_FORMAT_BGR, FASTVLM_PIXEL_BGR},
+    {GST_VIDEO_FORMAT_RGBx, FASTVLM_PIXEL_RGBX},  {GST_VIDEO_FORMAT_RGBA, FASTVLM_PIXEL_RGBX},
+    {GST_VIDEO_FORMAT_BGRx, FASTVLM_PIXEL_BGRX},  {GST_VIDEO_FORMAT_BGRA, FASTVLM_PIXEL_BGRX},
+    {GST_VIDEO_FORMAT_xRGB, FASTVLM_PIXEL_XRGB},  {GST_VIDEO_FORMAT_ARGB, FASTVLM_PIXEL_XRGB},
+    {GST_VIDEO_FORMAT_xBGR, FASTVLM_PIXEL_XBGR},  {GST_VIDEO_FORMAT_ABGR, FASTVLM_PIXEL_XBGR},
+    {GST_VIDEO_FORMAT_GRAY8, FASTVLM_PIXEL_GRAY8}};
+
+void gst_fastvlm_frame_clear(GstFastvlmFrame *frame)
+{
+    gst_clear_buffer(&frame->buffer);
+}
+
+/* The visible part: all of the picture that the caps speak of, or what a crop meta says. */
+static void set_visible(GstFastvlmFrame *frame, const GstVideoInfo *info, GstBuffer *buffer)
+{
+    const GstVideoCropMeta *crop = gst_buffer_get_video_crop_meta(buffer);
+    const gint width = GST_VIDEO_INFO_WIDTH(&frame->info);
+    const gint height = GST_VIDEO_INFO_HEIGHT(&frame->info);
+
+    frame->x = frame->y = 0;
+    frame->width = MIN(GST_VIDEO_INFO_WIDTH(info), width);
+    frame->height = MIN(GST_VIDEO_INFO_HEIGHT(info), height);
+    if (crop != NULL && crop->width > 0 && crop->height > 0 && crop->x < (guint)width &&
+        crop->y < (guint)height) {
+        frame->x = (gint)crop->x;
+        frame->y = (gint)crop->y;
+        frame->width = (gint)MIN(crop->width, (guint)width - crop->x);
+        frame->height = (gint)MIN(crop->height, (guint)height - crop->y);
+    }
+}
+
+/* `info` with the picture's size in `buffer`, where its video meta says another than the caps. */
+static void size_info(GstVideoInfo *sized, const GstVideoInfo *info, GstBuffer *buffer)
+{
+    const GstVideoMeta *meta = gst_buffer_get_video_meta(buffer);
+
+    *sized = *info;
+    if (meta != NULL && (meta->width != (guint)GST_VIDEO_INFO_WIDTH(info) ||
+                         meta->height != (guint)GST_VIDEO_INFO_HEIGHT(info))) {
+        gst_video_info_set_interlaced_format(sized, GST_VIDEO_INFO_FORMAT(info),
+                                             GST_VIDEO_INFO_INTERLACE_MODE(info), meta->width,
+                                             meta->height);
+        sized->colorimetry = info->colorimetry;
+        sized->chroma_site = info->chroma_site;
+    }
+}
+
+void gst_fastvlm_frame_init_ref(GstFastvlmFrame *frame, const GstVideoInfo *info, GstBuffer *buffer)
+{
+    frame->buffer = gst_buffer_ref(buffer);
+    size_info(&frame->info, info, buffer);
+    set_visible(frame, info, buffer);
+}
+
+GstFastvlmCopier *gst_fastvlm_copier_new(void)
+{
+    return g_new0(GstFastvlmCopier, 1);
+}
+
+static void drop_pool(GstFastvlmCopier *copier)
+{
+    if (copier->pool != NULL) {
+        gst_buffer_pool_set_active(copier->pool, FALSE);
+        gst_clear_object(&copier->pool);
+    }
+}
+
+void gst_fastvlm_copier_free(GstFastvlmCopier *copier)
+{
+    if (copier != NULL) {
+        drop_pool(copier);
+        g_free(copier);
+    }
+}
+
+static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
+{
+    if (copier->pool != NULL && gst_video_info_is_equal(&copier->info, info)) {
+        return TRUE;
+    }
+    drop_pool(copier);
+    copier->pool = gst_video_buffer_pool_new();
+    copier->info = *info;
+
+    GstStructure *config = gst_buffer_pool_get_config(copier->pool);
+    GstCaps *caps = gst_video_info_to_caps(info);
+    /* One in the mailbox, one with the model, one being written. */
+    gst_buffer_pool_config_set_params(config, caps, (guint)GST_VIDEO_INFO_SIZE(info), 0, 0);
+    gst_caps_unref(caps);
+    if (!gst_buffer_pool_set_config(copier->pool, config) ||
+        !gst_buffer_pool_set_active(copier->pool, TRUE)) {
+        gst_clear_object(&copier->pool);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean copy_pixels(const GstVideoInfo *info, GstBuffer *from, const GstVideoInfo *to_info,
+                            GstBuffer *to)
+{
+    GstVideoFrame in, out;
+
+    if (!gst_video_frame_map(&in, info, from, GST_MAP_READ)) {
+        return FALSE;
+    }
+    gboolean ok = gst_video_frame_map(&out, to_info, to, GST_MAP_WRITE);
+    if (ok) {
+        ok = gst_video_frame_copy(&out, &in);
+        gst_video_frame_unmap(&out);
+    }
+    gst_video_frame_unmap(&in);
+    return ok;
+}
+
+gboolean gst_fastvlm_copier_copy(GstFastvlmCopier *copier, const GstVideoInfo *info,
+                                 GstBuffer *buffer, GstFastvlmFrame *frame)
+{
+    GstVideoInfo sized, packed;
+    GstBuffer *copy = NULL;
+
+    size_info(&sized, info, buffer);
+    /* The caps' layout may come with strides of its own; the copy's is the plain one. */
+    if (!gst_video_info_set_interlaced_format(
+            &packed, GST_VIDEO_INFO_FORMAT(&sized), GST_VIDEO_INFO_INTERLACE_MODE(&sized),
+            (guint)GST_VIDEO_INFO_WIDTH(&sized), (guint)GST_VIDEO_INFO_HEIGHT(&sized))) {
+        return FALSE;
+    }
+    packed.colorimetry = info->colorimetry;
+    packed.chroma_site = info->chroma_site;
+    if (!ensure_pool(copier, &packed) ||
+        gst_buffer_pool_acquire_buffer(copier->pool, &copy, NULL) != GST_FLOW_OK) {
+        return FALSE;
+    }
+    if (!copy_pixels(info, buffer, &packed, copy)) {
+        gst_buffer_unref(copy);
+        return FALSE;
+    }
+    /* Field order and, in mixed streams, whether there are fields at all. */
+    gst_buffer_copy_into(copy, buffer, GST_BUFFER_COPY_FLAGS, 0, (gsize)-1);
+    frame->buffer = copy;
+    frame->info = packed;
+    set_visible(frame, info, buffer);
+    return TRUE;
+}
+
+GstFastvlmViewer *gst_fastvlm_viewer_new(void)
+{
+    return g_new0(GstFastvlmViewer, 1);
+}
+
+void gst_fastvlm_viewer_free(GstFastvlmViewer *viewer)
+{
+    if (viewer == NULL) {
+        return;
+    }
+    g_clear_pointer(&viewer->converter, gst_video_converter_free);
+    gst_clear_buffer(&viewer->rgb);
+    g_free(viewer);
+}
+
+/* Whether the engine can read the mapped frame as it is, and as what. */
+static gboolean find_direct(const GstVideoInfo *info, FastvlmPixelFormat *format)
+{
+    if (info->colorimetry.range == GST_VIDEO_COLOR_RANGE_16_235) {
+        return FALSE;
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(direct_formats); i++) {
+        if (direct_formats[i].from == GST_VIDEO_INFO_FORMAT(info)) {
+            *format = direct_formats[i].to;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static gboolean is_same(const GstFastvlmFrame *a, const GstFastvlmFrame *b)
+{
+    return a->x == b->x && a->y == b->y && a->width == b->width && a->height == b->height &&
+           gst_video_info_is_equal(&a->info, &b->info);
+}
+
+static gboolean ensure_converter(GstFastvlmViewer *viewer, const GstFastvlmFrame *frame)
+{
+    if (viewer->converter != NULL && is_same(&viewer->key, frame)) {
+        return TRUE;
+    }
+    g_clear_pointer(&viewer->converter, gst_video_converter_free);
+    gst_clear_buffer(&viewer->rgb);
+    /* The converter neither deinterlaces nor changes rates, and wants both sides to agree. */
+    if (!gst_video_info_set_interlaced_format(&viewer->rgb_info, GST_VIDEO_FORMAT_RGB,
+                                              GST_VIDEO_INFO_INTERLACE_MODE(&frame->info),
+                                              (guint)frame->width, (guint)frame->height)) {
+        return FALSE;
+    }
+    viewer->rgb_info.fps_n = frame->info.fps_n;
+    viewer->rgb_info.fps_d = frame->info.fps_d;
+    viewer->converter = gst_video_converter_new(
+        &frame->info, &viewer->rgb_info,
+        gst_structure_new("options", GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT, frame->x,
+                          GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, frame->y,
+                          GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, frame->width,
+                          GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, frame->height,
+                          GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
+                          GST_VIDEO_DITHER_NONE, NULL));
+    if (viewer->converter == NULL) {
+        return FALSE;
+    }
+    viewer->rgb = gst_buffer_new_allocate(NULL, GST_VIDEO_INFO_SIZE(&viewer->rgb_info), NULL);
+    viewer->key = *frame;
+    viewer->key.buffer = NULL;
+    return viewer->rgb != NULL;
+}
+
+static void describe(const GstVideoFrame *mapped, FastvlmPixelFormat format, gint x, gint y,
+                     gint width, gint height, FastvlmImage *image)
+{
+    const gint stride = GST_VIDEO_FRAME_PLANE_STRIDE(mapped, 0);
+
+    image->format = format;
+    image->width = width;
+    image->height = height;
+    image->stride = stride;
+    image->data = (const guint8 *)GST_VIDEO_FRAME_PLANE_DATA(mapped, 0) + (gssize)y * stride +
+                  (gssize)x * GST_VIDEO_FRAME_COMP_PSTRIDE(mapped, 0);
+}
+
+static gboolean open_converted(GstFastvlmViewer *viewer, const GstFastvlmFrame *frame,
+                               FastvlmImage *image)
+{
+    if (!ensure_converter(viewer, frame) ||
+        !gst_video_frame_map(&viewer->mapped_out, &viewer->rgb_info, viewer->rgb,
+                             GST_MAP_READWRITE)) {
+        return FALSE;
+    }
+    gst_video_converter_frame(viewer->converter, &viewer->mapped_in, &viewer->mapped_out);
+    describe(&viewer->mapped_out, FASTVLM_PIXEL_RGB, 0, 0, frame->width, frame->height, image);
+    viewer->converts = TRUE;
+    return TRUE;
+}
+
+gboolean gst_fastvlm_viewer_open(GstFastvlmViewer *viewer, const GstFastvlmFrame *frame,
+                                 FastvlmImage *image)
+{
+    FastvlmPixelFormat format;
+
+    viewer->converts = FALSE;
+    if (!gst_video_frame_map(&viewer->mapped_in, &frame->info, frame->buffer, GST_MAP_READ)) {
+        return FALSE;
+    }
+    if (find_direct(&frame->info, &format)) {
+        describe(&viewer->mapped_in, format, frame->x, frame->y, frame->width, frame->height,
+                 image);
+        return TRUE;
+    }
+    if (!open_converted(viewer, frame, image)) {
+        gst_video_frame_unmap(&viewer->mapped_in);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void gst_fastvlm_viewer_close(GstFastvlmViewer *viewer)
+{
+    if (viewer->converts) {
+        gst_video_frame_unmap(&viewer->mapped_out);
+    }
+    gst_video_frame_unmap(&viewer->mapped_in);
+    viewer->converts = FALSE;
+}

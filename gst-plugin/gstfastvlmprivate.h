@@ -1,0 +1,115 @@
+/*
+ * What the element holds, and the functions its files lend each other.
+ *
+ *     gstfastvlmcaption.c    class, properties, pads, states
+ *     gstfastvlmflow.c       the streaming thread: frames and events
+ *     gstfastvlmnegotiate.c  caps, queries, events from downstream
+ *     gstfastvlmpublish.c    the worker's thread: answers, messages, warnings
+ *
+ * Three locks, never held together but where said, and never while posting, emitting or pushing:
+ * the object lock (settings, current answer, the seek seen last), text_lock (which pad text_src
+ * is, and the stream that a new one starts with; the pad's own calls under it do not wait), and
+ * those inside worker, stats, overlay and text pad.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef GST_FASTVLM_PRIVATE_H
+#define GST_FASTVLM_PRIVATE_H
+
+#include <gst/video/video.h>
+
+#include "gstfastvlmcaption.h"
+#include "gstfastvlmoverlay.h"
+#include "gstfastvlmsampler.h"
+#include "gstfastvlmtextpad.h"
+#include "gstfastvlmworker.h"
+
+G_BEGIN_DECLS
+
+GST_DEBUG_CATEGORY_EXTERN(gst_fastvlm_caption_debug);
+
+/** Longest wait of an end of stream for a caption under way, mode live. */
+#define GST_FASTVLM_EOS_WAIT_US (2 * G_TIME_SPAN_SECOND)
+
+/** Time from one warning of a kind to the next. */
+#define GST_FASTVLM_WARNING_INTERVAL_US (30 * G_TIME_SPAN_SECOND)
+
+struct _GstFastvlmCaption {
+    GstElement parent;
+
+    GstPad *sink_pad;
+    GstPad *src_pad;
+    GstFastvlmStats stats;
+    GstFastvlmWorker *worker;
+    GstFastvlmOverlay *overlay;
+
+    /* Under the object lock. */
+    GstFastvlmSettings settings;
+    GstFastvlmAnswer *current;     /* the last final one, or NULL */
+    GstClockTime current_duration; /* its text buffer's */
+    guint32 seek_seqnum;           /* GST_SEQNUM_INVALID: none yet */
+    gboolean seek_result;
+
+    /* Under text_lock. */
+    GMutex text_lock;
+    GstFastvlmTextPad *text_pad; /* owned by the element's list of pads; NULL: none */
+    gboolean has_stream;
+    gboolean has_group_id;
+    guint group_id;
+    guint32 stream_seqnum;
+    GstSegment text_segment; /* GST_FORMAT_UNDEFINED: none yet */
+    guint32 segment_seqnum;
+    gboolean ended;
+    guint32 eos_seqnum;
+
+    /* Of the streaming thread. */
+    GstSegment segment;
+    GstVideoInfo info;
+    GstCaps *caps; /* of the sink pad, or NULL */
+    gboolean overlays;
+    gboolean asked_live;
+    GstClockTime last_pts;
+    GstClockTime last_span; /* between the last two frames' PTS, or GST_CLOCK_TIME_NONE */
+    GstFastvlmSampler sampler;
+    GstFastvlmCopier *copier;
+
+    /* Of the worker's thread. */
+    gint64 last_final_us;
+    gint64 last_behind_us; /* of the warning; 0: none yet */
+    gint64 last_failed_us;
+    char *last_failure;
+};
+
+/* gstfastvlmflow.c */
+GstFlowReturn gst_fastvlm_caption_chain(GstPad *pad, GstObject *parent, GstBuffer *buffer);
+gboolean gst_fastvlm_caption_sink_event(GstPad *pad, GstObject *parent, GstEvent *event);
+
+/** Everything of the streaming thread as before the first stream. */
+void gst_fastvlm_caption_reset_flow(GstFastvlmCaption *self);
+
+/* gstfastvlmnegotiate.c */
+gboolean gst_fastvlm_caption_sink_query(GstPad *pad, GstObject *parent, GstQuery *query);
+gboolean gst_fastvlm_caption_src_query(GstPad *pad, GstObject *parent, GstQuery *query);
+gboolean gst_fastvlm_caption_src_event(GstPad *pad, GstObject *parent, GstEvent *event);
+gboolean gst_fastvlm_caption_text_query(GstPad *pad, GstObject *parent, GstQuery *query);
+gboolean gst_fastvlm_caption_text_event(GstPad *pad, GstObject *parent, GstEvent *event);
+GstIterator *gst_fastvlm_caption_iterate_links(GstPad *pad, GstObject *parent);
+
+/** Chooses and pushes the src pad's caps for the sink pad's. */
+GstFlowReturn gst_fastvlm_caption_negotiate(GstFastvlmCaption *self);
+
+/* gstfastvlmpublish.c */
+extern const GstFastvlmWorkerFuncs gst_fastvlm_caption_worker_funcs;
+
+/** The last final answer, a reference of the caller's, or NULL. */
+GstFastvlmAnswer *gst_fastvlm_caption_get_current(GstFastvlmCaption *self);
+
+/** A flush or READY: no trace of an earlier caption is left. */
+void gst_fastvlm_caption_forget(GstFastvlmCaption *self);
+
+/** Mode complete behind a live source: told once. */
+void gst_fastvlm_caption_warn_live(GstFastvlmCaption *self);
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,225 @@
+/*
+ * The worker's thread inside the element: where answers go, and what is said on the bus.
+ *
+ *     partial -> message
+ *     final -> stats, current answer (meta), overlay, text pad, message, notify, signal, in this
+ *              order: whatever a handler does, the frame's own outputs are complete
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gstfastvlmprivate.h"
+
+#include "gstfastvlmerror.h"
+
+#define GST_CAT_DEFAULT gst_fastvlm_caption_debug
+
+GstFastvlmAnswer *gst_fastvlm_caption_get_current(GstFastvlmCaption *self)
+{
+    GST_OBJECT_LOCK(self);
+    GstFastvlmAnswer *current =
+        self->current != NULL ? gst_fastvlm_answer_ref(self->current) : NULL;
+    GST_OBJECT_UNLOCK(self);
+    return current;
+}
+
+/* Takes `answer` (transfer full, may be NULL) for the current one. */
+static gboolean set_current(GstFastvlmCaption *self, GstFastvlmAnswer *answer,
+                            GstClockTime duration)
+{
+    GST_OBJECT_LOCK(self);
+    GstFastvlmAnswer *old = self->current;
+    self->current = answer;
+    self->current_duration = duration;
+    GST_OBJECT_UNLOCK(self);
+    gst_fastvlm_answer_unref(old);
+    return old != NULL;
+}
+
+void gst_fastvlm_caption_forget(GstFastvlmCaption *self)
+{
+    const gboolean had_one = set_current(self, NULL, GST_CLOCK_TIME_NONE);
+
+    gst_fastvlm_overlay_set_text(self->overlay, NULL);
+    self->last_final_us = 0;
+    if (had_one) {
+        g_object_notify(G_OBJECT(self), "caption");
+    }
+}
+
+/* Now minus the frame, in running time; 0 where there is no clock to tell now. */
+static double get_age_ms(GstFastvlmCaption *self, GstClockTime running_time)
+{
+    const GstClockTime now = gst_element_get_current_running_time(GST_ELEMENT(self));
+
+    if (!GST_CLOCK_TIME_IS_VALID(now)) {
+        return 0;
+    }
+    return (double)GST_CLOCK_DIFF(running_time, now) / GST_MSECOND;
+}
+
+static void get_settings(gpointer user_data, GstFastvlmSettings *settings)
+{
+    GstFastvlmCaption *self = user_data;
+
+    GST_OBJECT_LOCK(self);
+    gst_fastvlm_settings_copy(settings, &self->settings);
+    GST_OBJECT_UNLOCK(self);
+}
+
+/* How long a live caption will hold: as long as the last one did, to go by. */
+static GstClockTime estimate_duration(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
+{
+    const gint64 now_us = g_get_monotonic_time();
+    GstClockTime duration;
+
+    if (self->last_final_us != 0) {
+        duration = (GstClockTime)(now_us - self->last_final_us) * GST_USECOND;
+    } else {
+        GST_OBJECT_LOCK(self);
+        duration = self->settings.interval;
+        GST_OBJECT_UNLOCK(self);
+        duration = MAX(duration, (GstClockTime)(answer->total_ms * GST_MSECOND));
+    }
+    self->last_final_us = now_us;
+    return MIN(duration, GST_FASTVLM_TEXT_MAX_DURATION);
+}
+
+static void push_text(GstFastvlmCaption *self, const GstFastvlmAnswer *answer, gboolean complete,
+                      GstClockTime duration)
+{
+    g_mutex_lock(&self->text_lock);
+    if (self->text_pad != NULL) {
+        gst_fastvlm_text_pad_push_caption(self->text_pad, answer->text,
+                                          complete ? answer->pts : GST_CLOCK_TIME_NONE, duration);
+    }
+    g_mutex_unlock(&self->text_lock);
+}
+
+static void draw_text(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
+{
+    GST_OBJECT_LOCK(self);
+    const gboolean overlays = self->settings.overlay;
+    GST_OBJECT_UNLOCK(self);
+    if (overlays) {
+        gst_fastvlm_overlay_set_text(self->overlay, answer->text);
+    }
+}
+
+static void make_current(GstFastvlmCaption *self, GstFastvlmAnswer *answer,
+                         const GstFastvlmSample *sample, const FastvlmResult *result)
+{
+    const GstClockTime estimate = estimate_duration(self, answer);
+    const GstClockTime duration = sample->complete ? sample->duration : estimate;
+
+    gst_fastvlm_stats_add_caption(&self->stats, result, answer->ttft_ms, answer->age_ms);
+    set_current(self, gst_fastvlm_answer_ref(answer), duration);
+    draw_text(self, answer);
+    push_text(self, answer, sample->complete, duration);
+}
+
+static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastvlmSample *sample,
+                    const FastvlmResult *result)
+{
+    GstFastvlmCaption *self = user_data;
+
+    answer->age_ms = get_age_ms(self, answer->running_time);
+    GST_DEBUG_OBJECT(self, "%s %" G_GUINT64_FORMAT " of %" GST_TIME_FORMAT ": %s", answer->type,
+                     answer->sequence, GST_TIME_ARGS(answer->pts), answer->text);
+    if (result != NULL) {
+        make_current(self, answer, sample, result);
+    }
+    GstStructure *structure = gst_fastvlm_answer_to_structure(answer, GST_FASTVLM_MESSAGE_NAME);
+    gst_fastvlm_answer_unref(answer);
+    gst_element_post_message(
+        GST_ELEMENT(self),
+        gst_message_new_element(GST_OBJECT(self), gst_structure_copy(structure)));
+    if (result != NULL) {
+        g_object_notify(G_OBJECT(self), "caption");
+        g_signal_emit_by_name(self, "captioned", structure);
+    }
+    gst_structure_free(structure);
+}
+
+static void tell_progress(gpointer user_data, GstProgressType type, const char *text)
+{
+    GstFastvlmCaption *self = user_data;
+
+    gst_element_post_message(GST_ELEMENT(self),
+                             gst_message_new_progress(GST_OBJECT(self), type, "loading", text));
+}
+
+static void note_model(gpointer user_data, const FastvlmModel *model)
+{
+    GstFastvlmCaption *self = user_data;
+
+    gst_fastvlm_stats_set_model(&self->stats, fastvlm_model_get_info(model)->path,
+                                fastvlm_precision_to_string(fastvlm_model_get_precision(model)));
+}
+
+/* A camera's prompt that is too long must not flood the bus: the same words once in a while. */
+static gboolean is_news(GstFastvlmCaption *self, const GError *error)
+{
+    const gint64 now_us = g_get_monotonic_time();
+
+    if (g_strcmp0(self->last_failure, error->message) == 0 &&
+        now_us - self->last_failed_us < GST_FASTVLM_WARNING_INTERVAL_US) {
+        return FALSE;
+    }
+    g_free(self->last_failure);
+    self->last_failure = g_strdup(error->message);
+    self->last_failed_us = now_us;
+    return TRUE;
+}
+
+static void tell_failure(gpointer user_data, const GError *error, gboolean loading, gboolean fatal)
+{
+    GstFastvlmCaption *self = user_data;
+
+    if (fatal) {
+        gst_fastvlm_error_post(GST_ELEMENT(self), GST_MESSAGE_ERROR, error, loading, NULL);
+    } else if (is_news(self, error)) {
+        gst_fastvlm_error_post(GST_ELEMENT(self), GST_MESSAGE_WARNING, error, loading, NULL);
+    }
+}
+
+static void tell_behind(gpointer user_data, guint n_skipped, double total_ms)
+{
+    GstFastvlmCaption *self = user_data;
+    const gint64 now_us = g_get_monotonic_time();
+
+    if (self->last_behind_us != 0 &&
+        now_us - self->last_behind_us < GST_FASTVLM_WARNING_INTERVAL_US) {
+        return;
+    }
+    self->last_behind_us = now_us;
+    GST_OBJECT_LOCK(self);
+    const guint64 interval = self->settings.interval;
+    GST_OBJECT_UNLOCK(self);
+    GST_ELEMENT_WARNING_WITH_DETAILS(
+        self, CORE, CLOCK,
+        ("Captions fall behind: one took %.1f s, samples come every %.1f s. Raise interval, or "
+         "lower resolution or max-tokens.",
+         total_ms / 1000, (double)interval / GST_SECOND),
+        ("%u samples were replaced by newer ones; told again in 30 s at the earliest", n_skipped),
+        ("reason", G_TYPE_STRING, "behind", "skipped", G_TYPE_UINT, n_skipped, "total-ms",
+         G_TYPE_DOUBLE, total_ms, "interval", G_TYPE_UINT64, interval, NULL));
+}
+
+void gst_fastvlm_caption_warn_live(GstFastvlmCaption *self)
+{
+    GST_ELEMENT_WARNING_WITH_DETAILS(
+        self, CORE, CLOCK,
+        ("mode=complete behind a live source: video waits for captions and will be late. Set "
+         "mode=live."),
+        ("the latency query says that upstream is live"),
+        ("reason", G_TYPE_STRING, "complete-live", NULL));
+}
+
+const GstFastvlmWorkerFuncs gst_fastvlm_caption_worker_funcs = {
+    .get_settings = get_settings,
+    .publish = publish,
+    .progress = tell_progress,
+    .loaded = note_model,
+    .failed = tell_failure,
+    .behind = tell_behind,
+};

@@ -1,0 +1,91 @@
+/*
+ * What a user can set: the element's writable properties, their types, ranges and defaults.
+ *
+ * The element holds one GstFastvlmSettings under its object lock; the worker takes a copy when a
+ * caption begins, so that a caption is made of one set of values.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef GST_FASTVLM_SETTINGS_H
+#define GST_FASTVLM_SETTINGS_H
+
+#include <gst/gst.h>
+#include <fastvlm/fastvlm.h>
+
+G_BEGIN_DECLS
+
+typedef enum {
+    GST_FASTVLM_MODE_LIVE,     /* newest frame wins and the video never waits */
+    GST_FASTVLM_MODE_COMPLETE, /* every sample is captioned before its frame leaves */
+} GstFastvlmMode;
+
+#define GST_TYPE_FASTVLM_MODE (gst_fastvlm_mode_get_type())
+#define GST_TYPE_FASTVLM_FIT (gst_fastvlm_fit_get_type())
+#define GST_TYPE_FASTVLM_PRECISION (gst_fastvlm_precision_get_type())
+GType gst_fastvlm_mode_get_type(void);
+GType gst_fastvlm_fit_get_type(void);
+GType gst_fastvlm_precision_get_type(void);
+
+/** Property ids, in the order that gst-inspect shows their pairs in. */
+enum {
+    GST_FASTVLM_PROP_0,
+    GST_FASTVLM_PROP_MODEL_PATH,
+    GST_FASTVLM_PROP_PROMPT,
+    GST_FASTVLM_PROP_SYSTEM_PROMPT,
+    GST_FASTVLM_PROP_PRECISION,
+    GST_FASTVLM_PROP_THREADS,
+    GST_FASTVLM_PROP_RESOLUTION,
+    GST_FASTVLM_PROP_FIT,
+    GST_FASTVLM_PROP_INTERVAL,
+    GST_FASTVLM_PROP_MODE,
+    GST_FASTVLM_PROP_MAX_TOKENS,
+    GST_FASTVLM_PROP_TEMPERATURE,
+    GST_FASTVLM_PROP_TOP_P,
+    GST_FASTVLM_PROP_TOP_K,
+    GST_FASTVLM_PROP_SEED,
+    GST_FASTVLM_PROP_OVERLAY,
+    GST_FASTVLM_PROP_FONT_DESC,
+    GST_FASTVLM_PROP_TEXT_REPEAT,
+    GST_FASTVLM_PROP_NICE,
+    GST_FASTVLM_N_SETTINGS, /* the element's read-only properties follow */
+};
+
+typedef struct {
+    char *model_path;
+    char *prompt;
+    char *system_prompt;
+    FastvlmPrecision precision;
+    guint threads;
+    guint resolution; /* pixels */
+    FastvlmFit fit;
+    guint64 interval; /* ns */
+    GstFastvlmMode mode;
+    guint max_tokens;
+    double temperature;
+    double top_p;
+    guint top_k;
+    guint64 seed;
+    gboolean overlay;
+    char *font_desc;     /* NULL: the default */
+    guint64 text_repeat; /* ns */
+    gint nice;
+} GstFastvlmSettings;
+
+/** The defaults. */
+void gst_fastvlm_settings_init(GstFastvlmSettings *settings);
+void gst_fastvlm_settings_clear(GstFastvlmSettings *settings);
+void gst_fastvlm_settings_copy(GstFastvlmSettings *to, const GstFastvlmSettings *from);
+
+/** Installs the properties 1 .. GST_FASTVLM_N_SETTINGS - 1. */
+void gst_fastvlm_settings_install(GObjectClass *klass);
+
+/** Sets or gets one of them; FALSE where `id` is none. */
+gboolean gst_fastvlm_settings_set(GstFastvlmSettings *settings, guint id, const GValue *value);
+gboolean gst_fastvlm_settings_get(const GstFastvlmSettings *settings, guint id, GValue *value);
+
+/** Whether the encoder can take that resolution: 0, or a multiple of 64. */
+gboolean gst_fastvlm_settings_is_resolution(guint resolution);
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * The inference thread of one element.
+ *
+ *     streaming thread: sample -> mailbox of one
+ *     worker thread: model (shared, loaded in the background) -> session
+ *                    mailbox -> RGB -> engine -> partial and final answers -> the element's funcs
+ *
+ * Mode live offers samples: the newest takes the place of one that still waits. Mode complete hands
+ * one over and waits for its caption. An epoch, which each flush ends, keeps answers to earlier
+ * frames from coming out. Neither functions of the engine that compute nor the element's funcs are
+ * ever called with a lock held.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef GST_FASTVLM_WORKER_H
+#define GST_FASTVLM_WORKER_H
+
+#include <gst/gst.h>
+
+#include "gstfastvlmframe.h"
+#include "gstfastvlmmeta.h"
+#include "gstfastvlmsettings.h"
+#include "gstfastvlmstats.h"
+
+G_BEGIN_DECLS
+
+typedef struct _GstFastvlmWorker GstFastvlmWorker;
+
+/** A frame that is to be captioned. */
+typedef struct {
+    GstFastvlmFrame frame;
+    GstClockTime pts;
+    GstClockTime running_time;
+    GstClockTime stream_time;
+    GstClockTime duration; /* to the next sample, in PTS's time; mode complete alone */
+    gboolean complete;     /* mode complete */
+    gboolean captioned;    /* set when its final answer is out */
+    guint64 ticket;        /* the worker's, mode complete */
+    gint64 arrival_us;     /* monotonic; the worker's */
+} GstFastvlmSample;
+
+/** What the worker asks and tells its element, always from the worker's thread. */
+typedef struct {
+    /** Fills `settings`, which the worker clears: a caption begins. */
+    void (*get_settings)(gpointer user_data, GstFastvlmSettings *settings);
+
+    /**
+     * An answer is there.
+     *
+     * @param answer  transfer full; age_ms is still to be filled in
+     * @param result  of a final one; NULL for a partial
+     */
+    void (*publish)(gpointer user_data, GstFastvlmAnswer *answer, const GstFastvlmSample *sample,
+                    const FastvlmResult *result);
+
+    /** The model loads; text is for people. */
+    void (*progress)(gpointer user_data, GstProgressType type, const char *text);
+
+    /** The model is there. */
+    void (*loaded)(gpointer user_data, const FastvlmModel *model);
+
+    /**
+     * Something went wrong.
+     *
+     * @param loading  while the model loaded
+     * @param fatal    the worker ends; otherwise this sample alone has no caption
+     */
+    void (*failed)(gpointer user_data, const GError *error, gboolean loading, gboolean fatal);
+
+    /** `n_skipped` samples were replaced while the model made the last caption in `total_ms`. */
+    void (*behind)(gpointer user_data, guint n_skipped, double total_ms);
+} GstFastvlmWorkerFuncs;
+
+/** A worker at rest. `stats`, `funcs` and `user_data` must outlive it. */
+GstFastvlmWorker *gst_fastvlm_worker_new(const GstFastvlmWorkerFuncs *funcs, gpointer user_data,
+                                         GstFastvlmStats *stats);
+
+/** Frees a worker at rest; NULL is fine. */
+void gst_fastvlm_worker_free(GstFastvlmWorker *worker);
+
+/** Starts the thread, which has the model of `settings` loaded. */
+void gst_fastvlm_worker_start(GstFastvlmWorker *worker, const GstFastvlmSettings *settings);
+
+/** Cancels whatever is under way and joins the thread: at rest again. */
+void gst_fastvlm_worker_stop(GstFastvlmWorker *worker);
+
+/**
+ * Drops what waits, cancels what is under way, wakes who waits, and takes nothing more until
+ * gst_fastvlm_worker_resume(). Never waits.
+ */
+void gst_fastvlm_worker_cancel(GstFastvlmWorker *worker);
+
+/**
+ * Waits, after gst_fastvlm_worker_cancel(), until an answer that is just being published is out:
+ * none follows. From within the publishing itself (a signal's handler that seeks) it returns at
+ * once.
+ */
+void gst_fastvlm_worker_settle(GstFastvlmWorker *worker);
+void gst_fastvlm_worker_resume(GstFastvlmWorker *worker);
+
+/** Whether the model could begin with a frame now: for taking frames as often as it can. */
+gboolean gst_fastvlm_worker_is_idle(GstFastvlmWorker *worker);
+
+/** Mode live: leaves `sample` (transfer full) in the mailbox. Never waits. */
+void gst_fastvlm_worker_offer(GstFastvlmWorker *worker, GstFastvlmSample *sample);
+
+/**
+ * Mode complete: waits until `sample` (transfer full) has its caption.
+ *
+ * @return FLUSHING after gst_fastvlm_worker_cancel(); ERROR after a failure that was told of
+ */
+GstFlowReturn gst_fastvlm_worker_caption(GstFastvlmWorker *worker, GstFastvlmSample *sample);
+
+/** The end of the stream: waits for what is under way, for `timeout_us`, then drops it. */
+void gst_fastvlm_worker_drain(GstFastvlmWorker *worker, gint64 timeout_us);
+
+G_END_DECLS
+
+#endif
