@@ -1,0 +1,174 @@
+/*
+ * Picture files: reads them whole, tells what they are, turns them upright. See image_file.h.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "tools/image_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/image_formats.h"
+
+/* Largest file taken; the largest picture as uncompressed PNG of 16 bits with alpha is beyond it. */
+#define FILE_MAX_BYTES ((gsize)1 << 30)
+
+/* What a file that cannot be read begins with, for a better message. */
+static const struct {
+    const char *name;
+    gsize offset;
+    const char *bytes;
+} other_formats[] = {
+    {"GIF", 0, "GIF8"},
+    {"WebP", 8, "WEBP"},
+    {"BMP", 0, "BM"},
+    {"TIFF", 0, "II*"},
+    {"TIFF", 0, "MM"},
+    {"HEIF or AVIF", 4, "ftyp"},
+    {"JPEG XL", 0, "\377\012"},
+    {"PDF", 0, "%PDF"},
+    {"SVG", 0, "<svg"},
+    {"XML", 0, "<?xml"},
+    {"a netpbm format", 0, "P6"},
+};
+
+void rgb_picture_clear(RgbPicture *picture)
+{
+    g_free(picture->data);
+    *picture = (RgbPicture){0};
+}
+
+FastvlmImage rgb_picture_view(const RgbPicture *picture)
+{
+    return (FastvlmImage){FASTVLM_PIXEL_RGB, picture->width, picture->height,
+                          (gssize)picture->width * 3, picture->data};
+}
+
+gboolean image_file_check_size(const char *path, guint width, guint height, GError **error)
+{
+    if (width >= 1 && height >= 1 && width <= FASTVLM_IMAGE_MAX_SIDE &&
+        height <= FASTVLM_IMAGE_MAX_SIDE && (gint64)width * height <= IMAGE_FILE_MAX_PIXELS)
+        return TRUE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                "%s: %ux%u pixels, expected at most %d a side and %" G_GINT64_FORMAT
+                " in all: scale it down",
+                path, width, height, FASTVLM_IMAGE_MAX_SIDE, IMAGE_FILE_MAX_PIXELS);
+    return FALSE;
+}
+
+gboolean image_file_allocate(const char *path, guint width, guint height, gsize bytes_per_pixel,
+                             RgbPicture *picture, GError **error)
+{
+    picture->data = g_try_malloc_n((gsize)width * height, bytes_per_pixel);
+    if (picture->data == NULL) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "%s: not enough memory for %ux%u pixels", path, width, height);
+        return FALSE;
+    }
+    picture->width = (int)width;
+    picture->height = (int)height;
+    return TRUE;
+}
+
+static gboolean fail(const char *path, FastvlmError code, const char *what, GError **error)
+{
+    g_set_error(error, FASTVLM_ERROR, (int)code, "%s: %s", path, what);
+    return FALSE;
+}
+
+/* Reads to the end, of a pipe too; the caller closes `fd` and frees `bytes`. */
+static gboolean read_all(int fd, const char *path, gsize size_hint, guint8 **bytes, gsize *n_bytes,
+                         GError **error)
+{
+    gsize capacity = 0;
+    for (;;) {
+        if (*n_bytes == capacity) {
+            capacity = capacity == 0 ? MIN(size_hint, FILE_MAX_BYTES) + 4096 : 2 * capacity;
+            guint8 *larger = g_try_realloc(*bytes, capacity);
+            if (larger == NULL)
+                return fail(path, FASTVLM_ERROR_LIMIT, "not enough memory to read it", error);
+            *bytes = larger;
+        }
+        gssize n = read(fd, *bytes + *n_bytes, capacity - *n_bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(path, FASTVLM_ERROR_READ, g_strerror(errno), error);
+        if (n == 0)
+            return TRUE;
+        *n_bytes += (gsize)n;
+        if (*n_bytes > FILE_MAX_BYTES)
+            return fail(path, FASTVLM_ERROR_LIMIT, "more than 1 GiB", error);
+    }
+}
+
+static gboolean read_file(const char *path, guint8 **bytes, gsize *n_bytes, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        gboolean is_missing = errno == ENOENT || errno == ENOTDIR;
+        return fail(path, is_missing ? FASTVLM_ERROR_NOT_FOUND : FASTVLM_ERROR_READ,
+                    g_strerror(errno), error);
+    }
+    struct stat status;
+    gboolean ok;
+    if (fstat(fd, &status) != 0)
+        ok = fail(path, FASTVLM_ERROR_READ, g_strerror(errno), error);
+    else if (S_ISDIR(status.st_mode))
+        ok = fail(path, FASTVLM_ERROR_READ, "a directory, expected a PNG or JPEG file", error);
+    else
+        ok = read_all(fd, path, (gsize)MAX(status.st_size, 0), bytes, n_bytes, error);
+    close(fd);
+    return ok;
+}
+
+static gboolean begins_with(const ImageBytes *file, gsize offset, const char *bytes, gsize n_bytes)
+{
+    return file->n_bytes >= offset + n_bytes && memcmp(file->bytes + offset, bytes, n_bytes) == 0;
+}
+
+static gboolean refuse(const ImageBytes *file, GError **error)
+{
+    if (file->n_bytes == 0)
+        return fail(file->path, FASTVLM_ERROR_READ, "the file is empty", error);
+    const char *name = NULL;
+    for (gsize i = 0; name == NULL && i < G_N_ELEMENTS(other_formats); i++)
+        if (begins_with(file, other_formats[i].offset, other_formats[i].bytes,
+                        strlen(other_formats[i].bytes)))
+            name = other_formats[i].name;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                "%s: neither PNG nor JPEG%s%s%s: convert it to one of them", file->path,
+                name != NULL ? " (it looks like " : "", name != NULL ? name : "",
+                name != NULL ? ")" : "");
+    return FALSE;
+}
+
+static gboolean decode(const ImageBytes *file, RgbPicture *picture, GError **error)
+{
+    int orientation;
+    gboolean ok;
+    if (begins_with(file, 0, "\211PNG\r\n\032\n", 8))
+        ok = image_png_read(file, picture, &orientation, error);
+    else if (begins_with(file, 0, "\377\330\377", 3))
+        ok = image_jpeg_read(file, picture, &orientation, error);
+    else
+        ok = refuse(file, error);
+    if (!ok || exif_apply_orientation(picture, orientation))
+        return ok;
+    rgb_picture_clear(picture);
+    return fail(file->path, FASTVLM_ERROR_LIMIT, "not enough memory to turn it upright", error);
+}
+
+gboolean image_file_read(const char *path, RgbPicture *picture, GError **error)
+{
+    ImageBytes file = {.path = path};
+    guint8 *bytes = NULL;
+    gboolean ok = read_file(path, &bytes, &file.n_bytes, error);
+    file.bytes = bytes;
+    ok = ok && decode(&file, picture, error);
+    g_free(bytes);
+    return ok;
+}
