@@ -14,6 +14,14 @@
 #define TEXT_COLUMN 14
 #define PAGE_WIDTH 80
 
+/* As "3.9 MB" or "1.52 GB"; free it. */
+static char *format_size(guint64 n_bytes)
+{
+    if (n_bytes >= 1000000000)
+        return g_strdup_printf("%.2f GB", n_bytes / 1e9);
+    return g_strdup_printf("%.1f MB", n_bytes / 1e6);
+}
+
 static int get_n_threads(const ModelArguments *arguments)
 {
     return arguments->n_threads ? arguments->n_threads : (int)g_get_num_processors();
@@ -137,14 +145,16 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
     int side = info->resolution / 64;
     write_row_format("model", "%s", info->path);
     write_row_format("layout", "%s", info->layout);
-    write_row_format("weights", "%.1f MB as %s", info->file_size_bytes / 1e6, info->stored_dtypes);
+    char *stored = format_size(info->file_size_bytes);
+    char *loaded = format_size(info->memory_f32_bytes);
+    write_row_format("weights", "%s as %s", stored, info->stored_dtypes);
     write_row_format(
         "parameters", "%.2f M: vision %.2f M, projector %.2f M, language %.2f M",
         (info->n_vision_parameters + info->n_projector_parameters + info->n_language_parameters) /
             1e6,
         info->n_vision_parameters / 1e6, info->n_projector_parameters / 1e6,
         info->n_language_parameters / 1e6);
-    write_row_format("picture", "%d x %d pixels, %d tokens; any multiple of 64 can be asked for",
+    write_row_format("picture", "%d x %d pixels, %d tokens; or any multiple of 64 up to 4096",
                      info->resolution, info->resolution, side * side);
     write_row_format("encoder", "%d, %d, %d, %d, %d blocks of %d, %d, %d, %d, %d channels",
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
@@ -152,12 +162,13 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
     report_language(info);
     write_row("precision", "f32 (auto means f32; bf16, int8 and int4 are not in this version)");
     write_row_format("memory",
-                     "%.1f MB for the weights in f32, and what a picture takes: "
-                     "fastvlm bench measures the whole",
-                     info->memory_f32_bytes / 1e6);
+                     "%s for the weights in f32; fastvlm bench measures the whole, with a picture",
+                     loaded);
     write_row_format("processor", "%s kernels, %d threads, %s", fastvlm_cpu_tier(),
                      get_n_threads(arguments), fastvlm_blas_name());
     write_row("licence", info->licence_note ? info->licence_note : "not said by the checkpoint");
+    g_free(stored);
+    g_free(loaded);
 }
 
 static int report(const ModelArguments *arguments)
