@@ -26,9 +26,9 @@ check "the image is the one named" same "$(json image)" a.png
 check "no more tokens than asked for" [ "$(json tokens)" -le 12 ]
 json confidence >confidence
 check "the confidence is a probability" awk '!($1 > 0 && $1 <= 1) { exit 1 }' confidence
-json encode_ms prefill_ms ttft_ms decode_ms total_ms >times
+json encode_ms prefill_ms ttft_ms decode_ms total_ms >timings
 check "the times add up" awk '!($1 > 0 && $2 > 0 && $3 >= $1 + $2 && $5 >= $3 && \
-    $5 - $3 - $4 < 0.01 && $3 + $4 - $5 < 0.01) { exit 1 }' times
+    $5 - $3 - $4 < 0.01 && $3 + $4 - $5 < 0.01) { exit 1 }' timings
 run caption a.png --model ./good --max-tokens 1 --json
 check "one token ends by length" same "$(json tokens finish_reason)" "1 length"
 for threads in 1 2 5; do
