@@ -91,10 +91,10 @@ static gboolean read_weights(FastvlmModel *model, FastvlmCheckpoint *checkpoint,
            fastvlm_language_weights_read(&model->language, &reader, error);
 }
 
-static gboolean load(FastvlmModel *model, const char *path, const FastvlmModelParams *params,
+static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelParams *params,
                      GError **error)
 {
-    FastvlmCheckpoint *checkpoint = fastvlm_checkpoint_open(path, error);
+    FastvlmCheckpoint *checkpoint = fastvlm_open_model(name, error);
     gboolean ok;
 
     if (!checkpoint)
@@ -109,7 +109,6 @@ static gboolean load(FastvlmModel *model, const char *path, const FastvlmModelPa
 FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *params, GError **error)
 {
     static const FastvlmModelParams defaults = {0};
-    g_autofree char *path = fastvlm_model_resolve(name);
     FastvlmModel *model;
 
     if (!params)
@@ -120,7 +119,7 @@ FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *par
     g_atomic_ref_count_init(&model->references);
     model->info = g_new0(FastvlmModelInfo, 1);
     model->precision = FASTVLM_PRECISION_F32;
-    if (!load(model, path, params, error))
+    if (!load(model, name, params, error))
         g_clear_pointer(&model, fastvlm_model_unref);
     return model;
 }
