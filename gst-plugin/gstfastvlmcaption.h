@@ -13,7 +13,7 @@ G_BEGIN_DECLS
 #define GST_TYPE_FASTVLM_CAPTION (gst_fastvlm_caption_get_type())
 G_DECLARE_FINAL_TYPE(GstFastvlmCaption, gst_fastvlm_caption, GST, FASTVLM_CAPTION, GstElement)
 
-GST_ELEMENT_REGISTER_DECLARE(fastvlmcaption);
+GST_ELEMENT_REGISTER_DECLARE(fastvlmcaption)
 
 G_END_DECLS
 
