@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
+from multiprocessing.pool import ThreadPool
 
 import tree
 
@@ -52,17 +53,22 @@ def commands(root, header, cc, cxx, flags):
         yield cxx + ["-xc++", "-std=gnu++17"] + STRICT + includes + flags
 
 
+def header_problems(root, header, cc, cxx, flags):
+    outputs = [(command, compile_alone(root, header, command))
+               for command in commands(root, header, cc, cxx, flags)]
+    return [f"{header}: not alone with {' '.join(command[:3])}:\n{output}"
+            for command, output in outputs if output]
+
+
 def main():
     if len(sys.argv) not in (3, 4):
         sys.exit(f"usage: {sys.argv[0]} SOURCE-ROOT CC [CXX]")
     root, cc = sys.argv[1], shlex.split(sys.argv[2])
     cxx = shlex.split(sys.argv[3]) if len(sys.argv) == 4 else None
-    headers, problems, flags = tree.files(root, (".h",)), [], package_flags()
-    for header in headers:
-        for command in commands(root, header, cc, cxx, flags):
-            output = compile_alone(root, header, command)
-            if output:
-                problems.append(f"{header}: not alone as {command[len(cc)]}:\n{output}")
+    headers, flags = tree.files(root, (".h",)), package_flags()
+    with ThreadPool() as pool:
+        found = pool.map(lambda header: header_problems(root, header, cc, cxx, flags), headers)
+    problems = [problem for problems in found for problem in problems]
     if not cxx:
         print("headers: no C++ compiler, C alone was tried")
     return tree.report("headers", problems, len(headers))
