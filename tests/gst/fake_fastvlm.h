@@ -1,0 +1,71 @@
+/*
+ * A stand-in for the engine: the functions of <fastvlm/...> that the plugin calls, with knobs for
+ * how long things take and how they fail, and a record of what was asked.
+ *
+ *     picture -> mean colour -> "saw R G B" and as many " and so on" as tokens are wanted
+ *
+ * Model names decide what fastvlm_model_inspect() says: "missing", "broken" and "untokenized" are
+ * that; any other name is sound.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FAKE_FASTVLM_H
+#define FAKE_FASTVLM_H
+
+#include <fastvlm/fastvlm.h>
+
+typedef struct {
+    gint load_ms;
+    gint load_error; /* a FastvlmError, or -1 */
+    gint encode_ms;
+    gint token_ms;
+    gint n_tokens;       /* 4 at least */
+    gint generate_error; /* a FastvlmError, or -1 */
+    gint deaf;           /* the engine hears of a cancellation this many ms late */
+} FakeKnobs;
+
+typedef struct {
+    guint n_inspects;
+    guint n_loading;  /* now */
+    guint n_loads;    /* started */
+    guint n_models;   /* alive */
+    guint n_sessions; /* alive */
+    guint n_encodes;  /* started */
+    guint n_captions; /* finished */
+    guint n_cancelled;
+    int worker_nice; /* of the last load */
+    int n_threads;
+    int thread_nice; /* of the thread that encoded last */
+    int resolution;  /* of the last encode */
+    FastvlmFit fit;
+    int max_tokens; /* of the last caption */
+    double temperature;
+    double top_p;
+    int top_k;
+    guint64 seed;
+} FakeRecord;
+
+/** A picture as the engine got it, RGB without padding. */
+typedef struct {
+    int width, height;
+    guint8 *rgb;
+} FakePicture;
+
+/** Read at every step; plain stores are fine while nothing runs. */
+extern FakeKnobs fake;
+
+/** All knobs and counts to their defaults; no model may be alive for longer than a second. */
+void fake_reset(void);
+
+FakeRecord fake_get_record(void);
+
+/** The last picture; free rgb. */
+FakePicture fake_get_picture(void);
+
+/** While held, encoding waits (and may be cancelled). */
+void fake_hold(gboolean hold);
+
+/** Waits until `n` encodes have started; FALSE after five seconds. */
+gboolean fake_wait_encodes(guint n);
+
+#endif
