@@ -1,0 +1,76 @@
+/*
+ * Writes small checkpoints in the released layout, their weights a pure function of a seed.
+ *
+ * Element i of tensor NAME is offset + scale * v, the two by the tensor's role, v in [-1, 1):
+ *     h = fnv1a64(NAME) ^ (seed * g), g = 0x9E3779B97F4A7C15
+ *     z = splitmix64's mix of h + (i + 1) * g;  v = 2 * (z >> 40) * 2^-24 - 1
+ * all of it in f32, rounded to the nearest even of the dtype. Any language can make the same.
+ *
+ * A test that needs a broken checkpoint edits the list of tensors or the config before writing.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_TESTS_SYNTH_H
+#define FASTVLM_TESTS_SYNTH_H
+
+#include <glib.h>
+#include <jansson.h>
+
+/** A checkpoint to write. */
+typedef struct {
+    int blocks[5]; /* of the encoder, per stage */
+    int dims[5];   /* channels per stage */
+    int n_classes; /* columns of the encoder's classifier, which nobody uses */
+    int hidden;    /* of the decoder */
+    int n_layers;
+    int n_heads;
+    int n_kv_heads;
+    int intermediate;
+    int vocab_size;
+    gboolean tied; /* lm_head.weight is the embedding, and config.json says so */
+    int resolution;
+    guint64 seed;
+    const char *dtype;     /* "BF16", "F16" or "F32" */
+    int n_shards;          /* 1: model.safetensors alone */
+    const char *tokenizer; /* directory whose tokenizer files are copied in; may be NULL */
+} SynthSpec;
+
+/** A tensor to write. */
+typedef struct {
+    char *name;        /* in the file */
+    char *weight_name; /* whose weights it gets: mostly its own */
+    const char *dtype; /* "BF16", "F16", "F32", or "I64": zeros */
+    int n_dims;
+    gint64 shape[4];
+} SynthTensor;
+
+/**
+ * The spec called `name`: "tiny" (2 M parameters), "micro" (0.1 M), or the released shapes "0.5b",
+ * "1.5b", "7b"; seed 1, BF16, one file.
+ *
+ * @return FALSE where there is none of that name
+ */
+gboolean fastvlm_synth_spec(const char *name, SynthSpec *spec);
+
+/** All tensors of a checkpoint, sorted by name: SynthTensor, freed with the array. */
+GPtrArray *fastvlm_synth_tensors(const SynthSpec *spec);
+
+/** config.json of a checkpoint; free with json_decref(). */
+json_t *fastvlm_synth_config(const SynthSpec *spec);
+
+/** Element `i` of a tensor of `spec`, in f32 before it is rounded to the dtype. */
+float fastvlm_synth_weight(const SynthSpec *spec, const SynthTensor *tensor, guint64 i);
+
+/** `value` rounded to `dtype`, back in f32. */
+float fastvlm_synth_round(const char *dtype, float value);
+
+/**
+ * Writes config, tensors (and index) and tokenizer files to `directory`, which is made.
+ *
+ * @param tensors  NULL: all, as fastvlm_synth_tensors()
+ * @param config   NULL: as fastvlm_synth_config()
+ */
+gboolean fastvlm_synth_write(const char *directory, const SynthSpec *spec, const GPtrArray *tensors,
+                             const json_t *config, GError **error);
+
+#endif
