@@ -33,11 +33,11 @@ int fastvlm_axis_reach(const FastvlmAxis *axis);
 double fastvlm_axis_center(const FastvlmAxis *axis, int out);
 
 /**
- * Resizes `in` [y->size, x->size, 3] to `out` [y->out_size, x->out_size, 3], bytes; rows of `out` are
- * out_stride bytes apart.
+ * Resizes `in` [y->size, x->size, 3] to `out` [y->out_size, x->out_size, 3], bytes; rows of `out`
+ * are out_stride bytes apart.
  *
- * The pixels given must contain all within reach of those wanted, cut off at the line's ends, or end
- * in pixels that all beyond them are equal to. Thread-safe.
+ * The pixels given must contain all within reach of those wanted, cut off at the line's ends, or
+ * end in pixels that all beyond them are equal to. Thread-safe.
  * Errors: LIMIT (no memory).
  */
 gboolean fastvlm_resize(const FastvlmAxis *x, const FastvlmAxis *y, const guint8 *in, guint8 *out,

@@ -1,9 +1,10 @@
 /*
  * Byte-pair encoding with a heap. See bpe.h.
  *
- * The reference (bpe() of tokenization_qwen2.py, transformers) finds the pair of lowest rank, merges
- * all its occurrences from left to right, and looks again. So here all candidates of one rank leave
- * the heap together, in their order; pairs that arise meanwhile wait, however low their rank.
+ * The reference (bpe() of tokenization_qwen2.py, transformers) finds the pair of lowest rank,
+ * merges all its occurrences from left to right, and looks again. So here all candidates of one
+ * rank leave the heap together, in their order; pairs that arise meanwhile wait, however low their
+ * rank.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

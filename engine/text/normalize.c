@@ -1,9 +1,9 @@
 /*
  * NFC through GLib, in chunks. See normalize.h.
  *
- * g_utf8_normalize() stops at a NUL, sorts marks in quadratic time and moves the rest of the text up
- * at each composition, which is quadratic too (GLib 2.74: 100,000 times U+00E9 take a second). So the
- * text is cut where nothing can compose or be sorted across the cut.
+ * g_utf8_normalize() stops at a NUL, sorts marks in quadratic time and moves the rest of the text
+ * up at each composition, which is quadratic too (GLib 2.74: 100,000 times U+00E9 take a second).
+ * So the text is cut where nothing can compose or be sorted across the cut.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -40,9 +40,9 @@ static gboolean is_ascii(const char *text, gsize n_bytes)
 }
 
 /*
- * TRUE where `next` may compose with, or be sorted among, what is before it. Whatever has a combining
- * class is a mark; whatever is the second half of a composition is a mark or a Hangul vowel or final
- * (true of Unicode 14), or composes right here (Kirat Rai's letters in Unicode 16).
+ * TRUE where `next` may compose with, or be sorted among, what is before it. Whatever has a
+ * combining class is a mark; whatever is the second half of a composition is a mark or a Hangul
+ * vowel or final (true of Unicode 14), or composes right here (Kirat Rai's letters in Unicode 16).
  */
 static gboolean clings(gunichar previous, gunichar next)
 {

@@ -8,7 +8,7 @@
 
 #include <fastvlm/error.h>
 
-/** Most combining marks (or Hangul vowels and finals) in a row; Unicode's stream-safe format has 30. */
+/** Most combining marks, or Hangul vowels, in a row; Unicode's stream-safe format has 30. */
 #define FASTVLM_NORMALIZE_MAX_MARKS 1024
 
 /**

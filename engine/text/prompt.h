@@ -1,13 +1,14 @@
 /*
- * The chat template of the released models: conv_qwen_2 of llava/conversation.py (apple/ml-fastvlm).
+ * The chat template of the released models: conv_qwen_2 of llava/conversation.py
+ * (apple/ml-fastvlm).
  *
  *     <|im_start|>system\nSYSTEM<|im_end|>\n<|im_start|>user\n  | picture |  \nPROMPT<|im_end|>\n
  *     <|im_start|>assistant\n
  *     '-------------------- prefix --------------------------'  '------- suffix ------------'
  *
  * What people typed is encoded as plain text: it can become neither a special token nor a picture,
- * whatever it spells. It is joined with the text around it up to the next special token before it is
- * split into words, as the reference's tokenizer does, because a line break may join the blanks
+ * whatever it spells. It is joined with the text around it up to the next special token before it
+ * is split into words, as the reference's tokenizer does, because a line break may join the blanks
  * behind it.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -25,8 +26,8 @@ G_BEGIN_DECLS
  *
  * @param system_prompt  UTF-8, NUL-terminated; "": no system turn, as in llava/conversation.py
  * @param prompt         UTF-8, NUL-terminated; "" is allowed
- * @param with_image     FALSE: no picture, and no line break in its place; the prefix then ends with
- *                       the last "<|im_start|>", because "user\nPROMPT" is one stretch of text
+ * @param with_image     FALSE: no picture, and no line break in its place; the prefix then ends
+ *                       with the last "<|im_start|>", because "user\nPROMPT" is one stretch of text
  *
  * The prefix depends on `system_prompt` and `with_image` alone. Thread-safe.
  * Errors: UNSUPPORTED (the tokenizer has no "<|im_start|>" or "<|im_end|>"), ARGUMENT (not UTF-8),

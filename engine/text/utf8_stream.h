@@ -29,7 +29,7 @@ typedef struct {
 void fastvlm_utf8_stream_feed(FastvlmUtf8Stream *stream, const char *bytes, gsize n_bytes,
                               GString *out);
 
-/** The end: appends U+FFFD where the beginning of a character is held back, and empties `stream`. */
+/** The end: appends U+FFFD where the beginning of a character is held, and empties `stream`. */
 void fastvlm_utf8_stream_flush(FastvlmUtf8Stream *stream, GString *out);
 
 G_END_DECLS

@@ -13,7 +13,7 @@
 
 #include "tools/image_formats.h"
 
-/* Largest file taken; the largest picture as uncompressed PNG of 16 bits with alpha is beyond it. */
+/* Largest file taken. */
 #define FILE_MAX_BYTES ((gsize)1 << 30)
 
 /* What a file that cannot be read begins with, for a better message. */

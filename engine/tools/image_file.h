@@ -1,8 +1,8 @@
 /*
- * Picture files for the fastvlm command: PNG and JPEG to packed RGB, told apart by their first bytes,
- * never by their names.
+ * Picture files for the fastvlm command: PNG and JPEG to packed RGB, told apart by their first
+ * bytes, never by their names.
  *
- *     file -> libpng | libjpeg-turbo -> 8 bit RGB, alpha over black -> EXIF orientation -> RgbPicture
+ *     file -> libpng | libjpeg-turbo -> RGB, alpha over black -> EXIF orientation -> RgbPicture
  *
  * Takes grey, palette, 16 bit, interlaced and transparent PNG; grey, RGB, YCbCr, CMYK and YCCK JPEG
  * (inverted where Adobe's marker says so), progressive or not. Colour profiles are not applied, as

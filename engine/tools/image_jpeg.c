@@ -19,7 +19,7 @@
 
 #include <jerror.h>
 
-/* Scans of one file: usual ones have about ten, hostile ones thousands, each as slow as the first. */
+/* Scans of one file: usual ones have about ten; each costs as much as the first. */
 #define MAX_SCANS 200
 
 typedef struct {

@@ -3,7 +3,7 @@
  *
  *     bytes -> 8 bits a channel, RGB or RGBA -> RGB, alpha over black
  *
- * libpng reports errors by longjmp(); whatever is alive then hangs on a Reader, whose owner frees it.
+ * libpng reports errors by longjmp(); whatever is alive then hangs on a Reader, which frees it.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

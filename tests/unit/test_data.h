@@ -6,6 +6,8 @@
 #ifndef FASTVLM_TESTS_TEST_DATA_H
 #define FASTVLM_TESTS_TEST_DATA_H
 
+#include <stdio.h>
+
 #include <glib.h>
 
 /* The path of `name` under tests/data; free it with g_free(). */
@@ -32,6 +34,15 @@ static inline char *test_shared_path(const char *name)
         g_clear_pointer(&path, g_free);
     }
     return path;
+}
+
+/* Writes a file; unlike g_file_set_contents() it does not wait for the disk. */
+static inline void test_put_file(const char *path, const void *bytes, gsize n_bytes)
+{
+    FILE *file = fopen(path, "wb");
+    g_assert_nonnull(file);
+    g_assert_cmpuint(fwrite(bytes, 1, n_bytes, file), ==, n_bytes);
+    g_assert_cmpint(fclose(file), ==, 0);
 }
 
 #endif

@@ -14,6 +14,8 @@
 #include <jpeglib.h>
 #include <png.h>
 
+#include "test_data.h"
+
 typedef struct {
     char *directory;
     char *path; /* of the file at work */
@@ -164,11 +166,6 @@ static void assert_refused(const char *path, int code, const char *says)
     g_assert_null(strchr(error->message, '\n'));
     g_assert_null(picture.data);
     g_assert_cmpint(picture.width, ==, 0);
-}
-
-static void put_file(const char *path, const void *bytes, gsize n_bytes)
-{
-    g_assert_true(g_file_set_contents(path, bytes, (gssize)n_bytes, NULL));
 }
 
 /* --- PNG --- */
@@ -444,7 +441,7 @@ static void test_missing(Fixture *fixture, gconstpointer data)
 {
     assert_refused(fixture->path, FASTVLM_ERROR_NOT_FOUND, "No such file");
     assert_refused(fixture->directory, FASTVLM_ERROR_READ, "directory");
-    put_file(fixture->path, "", 0);
+    test_put_file(fixture->path, "", 0);
     assert_refused(fixture->path, FASTVLM_ERROR_READ, "empty");
     if (geteuid() != 0) {
         g_assert_cmpint(g_chmod(fixture->path, 0), ==, 0);
@@ -454,19 +451,19 @@ static void test_missing(Fixture *fixture, gconstpointer data)
 
 static void test_not_a_picture(Fixture *fixture, gconstpointer data)
 {
-    put_file(fixture->path, "hello", 5);
+    test_put_file(fixture->path, "hello", 5);
     assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "neither PNG nor JPEG");
-    put_file(fixture->path, "GIF89a....", 10);
+    test_put_file(fixture->path, "GIF89a....", 10);
     assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "GIF");
-    put_file(fixture->path, "RIFF\1\2\3\4WEBPVP8 ", 16);
+    test_put_file(fixture->path, "RIFF\1\2\3\4WEBPVP8 ", 16);
     assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "WebP");
-    put_file(fixture->path, "\211PNG\r\n\032", 7);
+    test_put_file(fixture->path, "\211PNG\r\n\032", 7);
     assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "neither");
-    put_file(fixture->path, "\211PNG\r\n\032\nrubbish rubbish rubbish", 31);
+    test_put_file(fixture->path, "\211PNG\r\n\032\nrubbish rubbish rubbish", 31);
     assert_refused(fixture->path, FASTVLM_ERROR_FORMAT, "PNG");
-    put_file(fixture->path, "\377\330\377", 3);
+    test_put_file(fixture->path, "\377\330\377", 3);
     assert_refused(fixture->path, FASTVLM_ERROR_READ, "cut short");
-    put_file(fixture->path, "\377\330\377\331", 4);
+    test_put_file(fixture->path, "\377\330\377\331", 4);
     assert_refused(fixture->path, FASTVLM_ERROR_FORMAT, "JPEG");
 }
 
@@ -477,7 +474,7 @@ static void check_cuts(const char *path)
     gsize n_bytes;
     g_assert_true(g_file_get_contents(path, &contents, &n_bytes, NULL));
     for (gsize cut = 8; cut < n_bytes; cut += cut + 16 < n_bytes ? n_bytes / 50 + 1 : 1) {
-        put_file(path, contents, cut);
+        test_put_file(path, contents, cut);
         assert_refused(path, FASTVLM_ERROR_READ, "cut short");
     }
 }
@@ -518,7 +515,7 @@ static void patch_size(const char *path, gsize at, int n_bytes, guint32 first, g
         crc = GUINT32_TO_BE(~crc);
         memcpy(contents + 29, &crc, 4);
     }
-    put_file(path, contents, length);
+    test_put_file(path, contents, length);
 }
 
 /* The offset of the height in a JPEG: behind the start-of-frame marker. */
@@ -565,7 +562,7 @@ static void check_damage(const char *path, int n_rounds)
         g_autofree char *copy = g_memdup2(contents, n_bytes);
         for (int i = g_test_rand_int_range(1, 6); i > 0; i--)
             copy[g_test_rand_int_range(3, (gint32)n_bytes)] = (char)g_test_rand_int_range(0, 256);
-        put_file(path, copy, n_bytes);
+        test_put_file(path, copy, n_bytes);
         RgbPicture picture = {0};
         g_autoptr(GError) error = NULL;
         gboolean ok = image_file_read(path, &picture, &error);

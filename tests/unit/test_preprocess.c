@@ -1,7 +1,7 @@
 /*
  * Preprocessing: held against a plain bicubic in double precision, and against Pillow's pictures.
  *
- *     the reference here: whole square, virtual -> weights by the formula -> sums in double -> bytes
+ *     the reference here: whole square, virtual -> weights by the formula -> sums -> bytes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

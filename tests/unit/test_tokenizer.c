@@ -298,7 +298,7 @@ static void write_damaged(const char *directory, const Damage *damage)
         if (is_meant && damage->to == NULL)
             g_unlink(target);
         else
-            g_assert_true(g_file_set_contents(target, text->str, (gssize)text->len, NULL));
+            test_put_file(target, text->str, text->len);
     }
 }
 
@@ -370,7 +370,7 @@ static void test_mutated(void)
             n_bytes = at;
         else
             contents[at] = (char)g_test_rand_int_range(0, 256);
-        g_assert_true(g_file_set_contents(path, contents, (gssize)n_bytes, NULL));
+        test_put_file(path, contents, n_bytes);
         g_autoptr(GError) error = NULL;
         FastvlmTokenizer *tokenizer = fastvlm_tokenizer_load(directory, &error);
         g_assert_true((tokenizer == NULL) == (error != NULL));
