@@ -124,17 +124,7 @@ static gboolean run_once(Bench *bench, int run, FastvlmResult *result, GError **
         .max_tokens = bench->n_decode_tokens,
         .ignore_stop = TRUE,
     };
-    if (!fastvlm_session_generate(bench->session, &params, result, error))
-        return FALSE;
-    if (result->n_tokens == bench->n_decode_tokens)
-        return TRUE;
-    g_set_error(
-        error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-        "--decode-tokens: only %d of %d fit the model's context behind a prompt of %d; give "
-        "fewer",
-        result->n_tokens, bench->n_decode_tokens, result->n_prompt_tokens);
-    fastvlm_result_clear(result);
-    return FALSE;
+    return fastvlm_session_generate(bench->session, &params, result, error);
 }
 
 static gboolean measure_runs(Bench *bench, GError **error)
@@ -236,6 +226,7 @@ static int settle_sizes(Bench *bench, const ToolCommand *command)
         return loading_fail(error);
     if (bench->resolution == 0)
         bench->resolution = info->resolution;
+    int max_positions = info->max_positions;
     fastvlm_model_info_free(info);
     int n_rows = (bench->resolution / 64) * (bench->resolution / 64);
     if (bench->n_prompt_tokens == 0)
@@ -246,6 +237,12 @@ static int settle_sizes(Bench *bench, const ToolCommand *command)
                           "--prompt-tokens: found %d, but at %d pixels the picture alone takes %d; "
                           "give at least %d",
                           bench->n_prompt_tokens, bench->resolution, n_rows, n_rows + 1);
+    if (bench->n_prompt_tokens + bench->n_decode_tokens > max_positions)
+        return tool_usage(
+            command,
+            "--decode-tokens: found %d behind a prompt of %d, but the model's context "
+            "has %d; give fewer",
+            bench->n_decode_tokens, bench->n_prompt_tokens, max_positions);
     bench->ids = g_new(gint32, bench->n_text_tokens);
     return EXIT_OK;
 }

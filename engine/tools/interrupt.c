@@ -1,13 +1,15 @@
 /*
- * ^C and its kin, taken by a thread with sigwait(), because nothing that a session does is allowed
- * in a signal handler. Signals that the caller of the command ignores (nohup, "&" in a script) stay
- * ignored.
+ * ^C and its kin. Nothing that a session does is allowed in a signal handler, so the handler passes the
+ * number through a pipe to a thread. (Blocking the signals and sigwait() would be simpler, but
+ * OpenBLAS starts threads before main(), which would take them and end the process.) Signals that the
+ * caller of the command ignores (nohup, "&" in a script) stay ignored.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "tools/interrupt.h"
 
-#include <pthread.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -17,14 +19,31 @@
 static GMutex lock;
 static FastvlmSession *attached; /* guarded by lock */
 static int raised_signal;        /* atomic; 0: none */
-static sigset_t watched;         /* set before the thread starts */
+static int pipe_ends[2];         /* read, write; set before any handler */
 
-static void *wait_for_signals(void *unused)
+/* timeout(1) and some shells send a signal twice: only one that comes later is a second wish. */
+#define SECOND_SIGNAL_US (1 * G_USEC_PER_SEC)
+
+static void handle_signal(int number)
 {
-    int number = 0;
-    while (sigwait(&watched, &number) == 0) {
-        if (!g_atomic_int_compare_and_exchange(&raised_signal, 0, number))
-            _exit(128 + number);
+    int saved_errno = errno;
+    guint8 byte = (guint8)number;
+    if (write(pipe_ends[1], &byte, 1) < 0) {
+        /* The pipe is full of signals not yet seen: one more says nothing new. */
+    }
+    errno = saved_errno;
+}
+
+static gpointer cancel_at_signals(gpointer unused)
+{
+    gint64 first_us = 0;
+    for (guint8 number; read(pipe_ends[0], &number, 1) == 1;) {
+        if (!g_atomic_int_compare_and_exchange(&raised_signal, 0, number)) {
+            if (g_get_monotonic_time() - first_us > SECOND_SIGNAL_US)
+                _exit(128 + number);
+            continue;
+        }
+        first_us = g_get_monotonic_time();
         g_mutex_lock(&lock);
         if (attached)
             fastvlm_session_cancel(attached);
@@ -36,18 +55,17 @@ static void *wait_for_signals(void *unused)
 void interrupt_watch(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    sigemptyset(&watched);
+    if (pipe2(pipe_ends, O_CLOEXEC) != 0)
+        return; /* then a signal ends the process at once */
+    fcntl(pipe_ends[1], F_SETFL, O_NONBLOCK);
+    g_thread_unref(g_thread_new("signals", cancel_at_signals, NULL));
     for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++) {
         struct sigaction action;
-        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(&watched, numbers[i]);
+        if (sigaction(numbers[i], NULL, &action) != 0 || action.sa_handler == SIG_IGN)
+            continue;
+        action = (struct sigaction){.sa_handler = handle_signal, .sa_flags = SA_RESTART};
+        sigaction(numbers[i], &action, NULL);
     }
-    pthread_sigmask(SIG_BLOCK, &watched, NULL);
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, wait_for_signals, NULL) == 0)
-        pthread_detach(thread);
-    else
-        pthread_sigmask(SIG_UNBLOCK, &watched, NULL);
 }
 
 void interrupt_attach(FastvlmSession *session)

@@ -1,9 +1,9 @@
 /*
  * ^C and its kin: the session at work is cancelled and the command leaves in good order.
  *
- *     SIGINT, SIGTERM, SIGHUP -> a thread that waits for them -> fastvlm_session_cancel()
+ *     SIGINT, SIGTERM, SIGHUP -> pipe -> thread -> fastvlm_session_cancel()
  *
- * A second signal ends the process at once.
+ * Another one, a second or more later, ends the process at once.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -14,7 +14,7 @@
 
 G_BEGIN_DECLS
 
-/** Starts watching. Call it once, before any thread is made. */
+/** Starts watching. Call it once. */
 void interrupt_watch(void);
 
 /** The session that a signal cancels, from now on; NULL: none. It must outlive this. */

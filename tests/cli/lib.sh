@@ -27,7 +27,7 @@ check() {
     n_checks=$((n_checks + 1))
     check_name=$1
     shift
-    if "$@"; then
+    if "$@" >/dev/null; then
         echo "ok $n_checks - $check_name"
         return
     fi

@@ -80,7 +80,7 @@ failure "an id past the vocabulary" 1 "100000" \
 check "and no file" [ ! -e made ]
 failure "bench: a prompt without room for the picture" 2 "the picture alone takes 16" \
     bench --model ./good --resolution 256 --prompt-tokens 16
-failure "bench: an answer longer than the context" 1 "--decode-tokens" \
+failure "bench: an answer longer than the context" 2 "--decode-tokens" \
     bench --model ./good --resolution 64 --decode-tokens 1000000 --runs 1
 
 # Outputs.
