@@ -1,0 +1,52 @@
+# What the scripts beside this file share: a build, and an environment in which GStreamer and the
+# fastvlm command find it. To be sourced by bash, from a script in this directory.
+#
+#     missing packages -> setup.sh     sources -> build/     -> GST_PLUGIN_PATH, FASTVLM_MODELS, PATH
+#
+# FASTVLM_BUILD: a finished build directory to use instead; then nothing is installed or built.
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}"
+
+# Any old directory will do: one that cannot be configured again is made anew.
+configure_build()
+{
+    local options=(-Dgst=enabled -Dtools=enabled -Dtests=false)
+
+    if [ -f "$1/build.ninja" ] && meson setup --reconfigure "$1" "$top" "${options[@]}"; then
+        return
+    fi
+    [ ! -d "$1/meson-private" ] || rm -rf "$1"
+    meson setup "$1" "$top" "${options[@]}"
+}
+
+# Quiet but for what goes wrong.
+build_fastvlm()
+{
+    local build=$1 log=$1.log
+
+    if ! configure_build "$build" >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "build: meson could not configure $build" >&2
+        return 1
+    fi
+    rm -f "$log"
+    ninja -C "$build" --quiet
+}
+
+prepare_fastvlm()
+{
+    local build=${FASTVLM_BUILD:-$top/build}
+
+    if [ -z "${FASTVLM_BUILD:-}" ]; then
+        "$top/pipelines/setup.sh" build
+        echo "Building into $build ..."
+        build_fastvlm "$build"
+    fi
+    export GST_PLUGIN_PATH="$build/gst-plugin${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+    export FASTVLM_MODELS="$top/models${FASTVLM_MODELS:+:$FASTVLM_MODELS}"
+    export PATH="$build/engine/tools:$PATH"
+}
