@@ -197,9 +197,9 @@ static int open_session(Caption *caption)
 
 static int caption_files(Caption *caption, const char *const *paths, guint n_paths)
 {
-    int code = EXIT_OK;
+    int code = loading_check_precision(&caption->common);
     caption->several = n_paths > 1;
-    if (any_readable(paths, n_paths))
+    if (code == EXIT_OK && any_readable(paths, n_paths))
         code = open_session(caption);
     if (code != EXIT_OK)
         return code;

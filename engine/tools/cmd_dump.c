@@ -82,7 +82,11 @@ static gboolean encode_picture(Dump *dump, const char *path, GError **error)
 static gboolean answer(Dump *dump, FastvlmResult *result, GError **error)
 {
     g_autoptr(Progress) progress = progress_new("answering");
-    return fastvlm_session_generate(dump->session, &dump->answer, result, error);
+    if (fastvlm_session_generate(dump->session, &dump->answer, result, error))
+        return TRUE;
+    if (dump->ids_given && g_error_matches(*error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT))
+        g_prefix_error(error, "--prefix-ids or --suffix-ids: ");
+    return FALSE;
 }
 
 static void report_json(const Dump *dump, const char *path, const FastvlmResult *result)
@@ -117,6 +121,8 @@ static int write_dump(Dump *dump, const char *path)
 {
     GError *error = NULL;
     OutputFile file;
+    if (loading_check_precision(&dump->common) != EXIT_OK)
+        return EXIT_FAILED;
     if (!output_file_begin(&file, dump->output, &error))
         return loading_fail(error);
     gboolean done = dump_picture(dump, path, output_file_name(&file), &error);

@@ -173,9 +173,8 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
 
 static int report(const ModelArguments *arguments)
 {
-    if (arguments->precision > FASTVLM_PRECISION_F32)
-        return tool_fail("--precision: %s is not in this version; use f32 or auto",
-                         precision_names[arguments->precision]);
+    if (loading_check_precision(arguments) != EXIT_OK)
+        return EXIT_FAILED;
     GError *error = NULL;
     FastvlmModelInfo *info = fastvlm_model_inspect(arguments->model, &error);
     if (!info)

@@ -14,6 +14,14 @@ const char *const fit_names[] = {"pad", "crop", "stretch", NULL};
 G_STATIC_ASSERT(FASTVLM_PRECISION_AUTO == 0 && FASTVLM_PRECISION_INT4 == 4);
 G_STATIC_ASSERT(FASTVLM_FIT_PAD == 0 && FASTVLM_FIT_STRETCH == 2);
 
+int loading_check_precision(const ModelArguments *arguments)
+{
+    if (arguments->precision <= FASTVLM_PRECISION_F32)
+        return EXIT_OK;
+    return tool_fail("--precision: %s is not in this version; use f32 or auto",
+                     precision_names[arguments->precision]);
+}
+
 static gboolean report_progress(double fraction, gpointer data)
 {
     progress_set(data, fraction);

@@ -43,8 +43,8 @@ failure "dump: no such directory" 1 "no/such/dir" \
 failure "tokenize: no such directory" 1 "no/such/dir" tokenize no/such/dir text
 failure "tokenize: an empty directory" 1 "empty" tokenize empty text
 for precision in bf16 int8 int4; do
-    for name in "caption a.png" bench info; do
-        failure "$name: $precision is for later" 1 "$precision" \
+    for name in "caption a.png" "dump a.png --output made" bench info; do
+        failure "$name: $precision is for later" 1 "--precision: $precision" \
             $name --model ./good --precision $precision
     done
 done
@@ -75,7 +75,7 @@ fi
 "$GOLDEN_TOOL" checkpoint speaking mute
 failure "no tokenizer" 1 "no tokenizer files there" caption a.png --model ./mute
 failure "a prompt without tokenizer" 1 "mute" dump a.png --model ./mute --output made
-failure "an id past the vocabulary" 1 "100000" \
+failure "an id past the vocabulary" 1 "--prefix-ids or --suffix-ids: token id 100000" \
     dump a.png --model ./good --prefix-ids 100000 --output made
 check "and no file" [ ! -e made ]
 failure "bench: a prompt without room for the picture" 2 "the picture alone takes 16" \
