@@ -5,4 +5,7 @@
  */
 #include <fastvlm/error.h>
 
-G_DEFINE_QUARK(fastvlm - error - quark, fastvlm_error)
+GQuark fastvlm_error_quark(void)
+{
+    return g_quark_from_static_string("fastvlm-error-quark");
+}
