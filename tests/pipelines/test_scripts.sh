@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The scripts in pipelines/ do what they say, with a finished build.
+#
+#     test_scripts.sh SOURCE-ROOT BUILD-DIRECTORY
+#
+# Speaks TAP.
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+set -uo pipefail
+root=$(cd "$1" && pwd)
+FASTVLM_BUILD=$(cd "$2" && pwd)
+export FASTVLM_BUILD
+export GST_REGISTRY=$FASTVLM_BUILD/scripts.registry
+unset DISPLAY WAYLAND_DISPLAY
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+cd "$directory" || exit 1
+media=$root/pipelines/media
+
+n=0
+failed=0
+# check NAME COMMAND...
+check()
+{
+    local name=$1
+    shift
+    n=$((n + 1))
+    if "$@" >output 2>&1 </dev/null; then
+        echo "ok $n $name"
+    else
+        echo "not ok $n $name"
+        sed 's/^/# /' output
+        failed=1
+    fi
+}
+fails() { ! "$@"; }
+lines_at_least() { [ "$(grep -c -e "$2" "$3")" -ge "$1" ]; }
+
+# Messages as gst-launch-1.0 -m prints them, with every kind of escape.
+cat >messages <<'TEXT'
+Setting pipeline to PLAYING ...
+Got message #9 from element "c" (element): fastvlm-caption, type=(string)partial, text=(string)"A", prompt=(string)p, stream-time=(guint64)0;
+Got message #10 from element "c" (element): fastvlm-caption, type=(string)final, text=(string)"A\ \"red\"\ caf\303\251\,\012\\b\;\ -", prompt=(string)"text\=\(string\)no", pts=(guint64)1, stream-time=(guint64)65999999999;
+Got message #11 from element "c" (element): fastvlm-caption, type=(string)final, text=(string)42, prompt=(string)p, stream-time=(guint64)5000000000;
+Got message #12 from element "c" (element): fastvlm-caption, type=(string)final, text=(string)"", prompt=(string)p, stream-time=(guint64)600000000000;
+TEXT
+printf '%s\n' '[1:05] A "red" café, \b; -' '[0:05] 42' '[10:00] ' >expected
+"$root/pipelines/print-captions.sh" <messages >captions
+check "print-captions.sh undoes GStreamer's escapes" diff expected captions
+
+"$root/pipelines/demo.sh" >demo.out 2>demo.err </dev/null
+check "demo.sh ends well" [ $? -eq 0 ]
+check "demo.sh complains of nothing" [ ! -s demo.err ]
+check "demo.sh prints twenty captions or more" lines_at_least 20 '^\[0:[0-3][0-9]\] [A-Z]' demo.out
+check "demo.sh sees the red circle" grep -q '^\[0:.*red circle' demo.out
+check "demo.sh reaches the end of the video" grep -q '^\[0:2[5-9]\]' demo.out
+check "demo.sh says what is next" grep -q 'fastvlm caption' demo.out
+
+check "subtitles.sh writes WebVTT" \
+    "$root/pipelines/subtitles.sh" "$media/demo.webm" demo.vtt interval=3000000000
+check "WebVTT has a header" grep -q '^WEBVTT' demo.vtt
+check "WebVTT has ten subtitles" lines_at_least 10 '-->' demo.vtt
+check "subtitles.sh writes SubRip" \
+    "$root/pipelines/subtitles.sh" "$media/demo.webm" demo.srt interval=3000000000
+check "SubRip has ten subtitles" lines_at_least 10 '-->' demo.srt
+check "subtitles.sh writes Matroska" \
+    "$root/pipelines/subtitles.sh" "$media/demo.webm" demo.mkv interval=3000000000
+check "Matroska has a subtitle track" grep -qa S_TEXT/UTF8 demo.mkv
+check "subtitles.sh refuses other files" fails "$root/pipelines/subtitles.sh" "$media/demo.webm" a.x
+check "subtitles.sh names a missing file" fails "$root/pipelines/subtitles.sh" nothing.webm a.vtt
+check "subtitles.sh fails where the element does" \
+    fails "$root/pipelines/subtitles.sh" "$media/demo.webm" b.vtt model-path=/nowhere
+
+VIDEO_SINK=fakevideosink check "show.sh shows the demo video" "$root/pipelines/show.sh"
+check "show.sh names a missing file" fails "$root/pipelines/show.sh" nothing.webm
+
+echo "1..$n"
+exit $failed
