@@ -4,7 +4,14 @@
  *     text -> Pango, in set_text()'s thread -> GstVideoOverlayComposition -> meta, or blended
  *
  * The worker's thread calls set_text(), so the streaming thread runs Pango only where the size of
- * the video changed; apply() merely attaches or blends. All functions are thread-safe.
+ * the video changed; apply() merely attaches or blends. What was rendered is kept until text, font
+ * or video change. All functions are thread-safe.
+ *
+ * The box stands at the bottom, in the middle, and takes at most 45 % of the height: a long text
+ * gets smaller type, one that is still too long ends in an ellipsis. Text is drawn letter by
+ * letter, never read as markup; line breaks are blanks. Scripts need fonts: Debian's
+ * fonts-dejavu-core, which fontconfig brings along, has Latin, Greek, Cyrillic, Arabic and Hebrew,
+ * fonts-noto-cjk Chinese, Japanese and Korean, fonts-noto-color-emoji emoji.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -15,6 +22,9 @@
 
 G_BEGIN_DECLS
 
+/** The type where none was asked for. */
+#define GST_FASTVLM_OVERLAY_DEFAULT_FONT "Sans 16"
+
 typedef struct _GstFastvlmOverlay GstFastvlmOverlay;
 
 GstFastvlmOverlay *gst_fastvlm_overlay_new(void);
@@ -22,7 +32,13 @@ GstFastvlmOverlay *gst_fastvlm_overlay_new(void);
 /** Frees `overlay`; NULL is fine. */
 void gst_fastvlm_overlay_free(GstFastvlmOverlay *overlay);
 
-/** A Pango font description, as "Sans 18"; NULL or "": the default, scaled to the video. */
+/**
+ * A Pango font description, as "Sans 18" or "Serif Bold 24px".
+ *
+ * Points are those of a picture whose shorter side is 480 pixels at 96 dpi, and grow with the
+ * video; sizes in px are the video's own pixels. What the description leaves out, a size among it,
+ * is GST_FASTVLM_OVERLAY_DEFAULT_FONT's; so is everything for NULL and "".
+ */
 void gst_fastvlm_overlay_set_font_desc(GstFastvlmOverlay *overlay, const char *font_desc);
 
 /**
@@ -38,6 +54,9 @@ void gst_fastvlm_overlay_set_text(GstFastvlmOverlay *overlay, const char *text);
 
 /**
  * Puts the text on a frame.
+ *
+ * A frame that carries a composition already keeps what is in it. A frame that cannot be mapped
+ * stays as it is, with a warning in the log.
  *
  * @param frame  transfer full
  * @return a frame of the caller's: `frame` itself where there is nothing to draw, else one with the
