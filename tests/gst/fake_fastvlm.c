@@ -325,7 +325,7 @@ static void keep_picture(FastvlmSession *session, const FastvlmImage *image)
         }
     }
     for (int i = 0; i < 3; i++) {
-        session->mean[i] = (int)(sums[i] / (double)n + 0.5);
+        session->mean[i] = (int)(sums[i] / (double)n * 4 / 255 + 0.5);
     }
 }
 

@@ -2,7 +2,7 @@
  * A stand-in for the engine: the functions of <fastvlm/...> that the plugin calls, with knobs for
  * how long things take and how they fail, and a record of what was asked.
  *
- *     picture -> mean colour -> "saw R G B" and as many " and so on" as tokens are wanted
+ *     picture -> mean colour, 0 to 4 -> "saw R G B" and as many " and so on" as tokens are wanted
  *
  * Model names decide what fastvlm_model_inspect() says: "missing", "broken" and "untokenized" are
  * that; any other name is sound.
