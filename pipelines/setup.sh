@@ -23,7 +23,8 @@ tests_packages=(
 )
 # Their tests are skipped, and say so, where these are not to be had.
 optional_packages=(
-    clang-format-14 shellcheck gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
+    clang-format-14 shellcheck libopenblas0-openmp libopenblas0-serial
+    gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
 )
 
 # apt and dpkg want the system's directories, which a user's PATH or an empty one may lack.

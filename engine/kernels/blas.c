@@ -14,6 +14,7 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static int takes_turns;
+static int forgets; /* an OpenMP build: the number of threads holds for the thread that set it */
 static char description[96];
 
 static void init(void)
@@ -23,9 +24,13 @@ static void init(void)
     const int version_length = version_end ? (int)(version_end - config) : (int)strlen(config);
 
     takes_turns = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
+    forgets = openblas_get_parallel() == OPENBLAS_OPENMP;
     openblas_set_num_threads(1);
     snprintf(description, sizeof description, "%.*s (%s%s)", version_length, config,
-             openblas_get_corename(), takes_turns ? ", serial build" : "");
+             openblas_get_corename(),
+             takes_turns ? ", serial build"
+             : forgets   ? ", OpenMP build"
+                         : "");
 }
 
 void fastvlm_blas_init(void)
@@ -39,10 +44,24 @@ const char *fastvlm_blas_describe(void)
     return description;
 }
 
+static void hold_this_thread(void)
+{
+    static _Thread_local int is_held;
+
+    if (is_held)
+        return;
+    pthread_mutex_lock(&turn);
+    openblas_set_num_threads(1);
+    pthread_mutex_unlock(&turn);
+    is_held = 1;
+}
+
 static void multiply(CBLAS_TRANSPOSE transpose_b, int n_rows, int n_columns, int n_inner,
                      const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
 {
     assert(n_rows % FASTVLM_BLAS_ROWS == 0);
+    if (forgets)
+        hold_this_thread();
     if (takes_turns)
         pthread_mutex_lock(&turn);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose_b, n_rows, n_columns, n_inner, 1.0f, a,

@@ -3,7 +3,8 @@
  *
  * OpenBLAS is held to one thread: our own threads call it, a tile each. OpenBLAS 0.3 can be told so
  * for the whole process only, so every other user of it in the process computes on one thread too.
- * Its serial build may not be called from two threads at once; there calls take turns.
+ * Its serial build may not be called from two threads at once (wrong products were seen): there calls
+ * take turns. Its OpenMP build must be told in each thread anew.
  *
  * What a row of the result is depends on the row's own operands alone only if tiles are whole: with
  * its AVX2 kernels OpenBLAS computes rows in groups of 12, and the rows of a group that is not full
