@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Bytes of a name that a message shows. */
-#define QUOTE_MAX_BYTES 60
+#define QUOTE_MAX_BYTES 120
 
 int fastvlm_file_open(const char *path, guint64 *n_bytes, GError **error)
 {

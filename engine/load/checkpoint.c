@@ -12,12 +12,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/text_file.h"
+#include "load/shard_index.h"
 
 #define SINGLE_NAME "model.safetensors"
 #define INDEX_NAME "model.safetensors.index.json"
-#define MAX_INDEX_BYTES (16 << 20)
-#define MAX_SHARDS 1000
 #define REMEDY                                                                              \
     "put config.json and " SINGLE_NAME " of a released checkpoint there, or use the model " \
     "\"demo\""
@@ -94,143 +92,29 @@ static void add_views(FastvlmCheckpoint *checkpoint, const FastvlmSafetensors *f
     }
 }
 
-/** The index at work: its path, and for each tensor the shard it is in. */
-typedef struct {
-    const char *path;
-    const json_t *weight_map;
-} Index;
-
-static gboolean fail_index(const Index *index, GError **error, const char *name, const char *found,
-                           ...) G_GNUC_PRINTF(4, 5);
-
-static gboolean fail_index(const Index *index, GError **error, const char *name, const char *found,
-                           ...)
+static gboolean open_shards(FastvlmCheckpoint *checkpoint, const char *path, GError **error)
 {
-    g_autofree char *quoted = fastvlm_text_quote(name);
-    g_autofree char *text = NULL;
-    va_list arguments;
+    FastvlmShardIndex *index = fastvlm_shard_index_load(path, error);
+    guint n_shards;
+    gboolean ok = TRUE;
 
-    va_start(arguments, found);
-    text = g_strdup_vprintf(found, arguments);
-    va_end(arguments);
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: tensor %s: %s", index->path,
-                quoted, text);
-    return FALSE;
-}
-
-/** A shard is a file beside the index, whatever the index says. */
-static gboolean check_shard_name(const Index *index, const char *tensor, const char *shard,
-                                 GError **error)
-{
-    g_autofree char *quoted = NULL;
-
-    if (!shard)
-        return fail_index(index, error, tensor, "expected the name of a file");
-    if (*shard != '\0' && *shard != '.' && !strpbrk(shard, "/\\") &&
-        g_str_has_suffix(shard, ".safetensors"))
-        return TRUE;
-    quoted = fastvlm_text_quote(shard);
-    return fail_index(index, error, tensor,
-                      "shard %s, expected the name of a .safetensors file in the same directory",
-                      quoted);
-}
-
-/** Opens each shard that the index names, once. */
-static gboolean open_shards(FastvlmCheckpoint *checkpoint, const Index *index, GPtrArray *shards,
-                            GError **error)
-{
-    g_autoptr(GHashTable) known = g_hash_table_new(g_str_hash, g_str_equal);
-    const char *tensor;
-    json_t *value;
-
-    json_object_foreach((json_t *)index->weight_map, tensor, value)
-    {
-        const char *shard = json_string_value(value);
-
-        if (!check_shard_name(index, tensor, shard, error))
-            return FALSE;
-        if (!g_hash_table_add(known, (gpointer)shard))
-            continue;
-        if (shards->len == MAX_SHARDS)
-            return fail_index(index, error, tensor, "its shard is one of more than %d", MAX_SHARDS);
-        g_ptr_array_add(shards, (gpointer)shard);
-        if (!open_file(checkpoint, shard, error)) {
+    if (!index)
+        return FALSE;
+    n_shards = fastvlm_shard_index_get_n_shards(index);
+    for (guint i = 0; ok && i < n_shards; i++) {
+        ok = open_file(checkpoint, fastvlm_shard_index_get_shard(index, i), error);
+        if (!ok)
             g_prefix_error(error, "%s names ", INDEX_NAME);
-            return FALSE;
-        }
     }
-    return TRUE;
-}
-
-/** Each tensor of `file` must be one that the index has there and that no other shard has. */
-static gboolean check_shard(const FastvlmCheckpoint *checkpoint, const Index *index,
-                            const FastvlmSafetensors *file, const char *shard, GError **error)
-{
-    const guint n = fastvlm_safetensors_get_n_tensors(file);
-
-    for (guint i = 0; i < n; i++) {
-        const FastvlmTensorView *view = fastvlm_safetensors_get_tensor(file, i);
-        const FastvlmTensorView *other = fastvlm_checkpoint_find(checkpoint, view->name);
-        const char *named = json_string_value(json_object_get(index->weight_map, view->name));
-
-        if (other)
-            return fail_index(index, error, view->name, "it is in two shards: %s and %s",
-                              other->file, view->file);
-        if (!named)
-            return fail_index(index, error, view->name, "it is in %s, but not in the index",
-                              view->file);
-        if (strcmp(named, shard) != 0)
-            return fail_index(index, error, view->name, "it is in %s, the index has it in %s",
-                              view->file, named);
-    }
-    return TRUE;
-}
-
-static gboolean check_all_there(const FastvlmCheckpoint *checkpoint, const Index *index,
-                                GError **error)
-{
-    const char *tensor;
-    json_t *value;
-
-    json_object_foreach((json_t *)index->weight_map, tensor, value) if (
-        !fastvlm_checkpoint_find(checkpoint,
-                                 tensor)) return fail_index(index, error, tensor,
-                                                            "it is not in %s as the index says",
-                                                            json_string_value(value));
-    return TRUE;
-}
-
-static gboolean join_shards(FastvlmCheckpoint *checkpoint, const Index *index, GError **error)
-{
-    g_autoptr(GPtrArray) shards = g_ptr_array_new(); /* names, as `files` */
-
-    if (!json_is_object(index->weight_map) || json_object_size(index->weight_map) == 0) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: weight_map: expected an object, tensor to file", index->path);
-        return FALSE;
-    }
-    if (!open_shards(checkpoint, index, shards, error))
-        return FALSE;
-    for (guint i = 0; i < shards->len; i++) {
+    for (guint i = 0; ok && i < n_shards; i++) {
         const FastvlmSafetensors *file = checkpoint->files->pdata[i];
 
-        if (!check_shard(checkpoint, index, file, shards->pdata[i], error))
-            return FALSE;
-        add_views(checkpoint, file);
+        ok = fastvlm_shard_index_check(index, i, file, checkpoint->by_name, error);
+        if (ok)
+            add_views(checkpoint, file);
     }
-    return check_all_there(checkpoint, index, error);
-}
-
-static gboolean open_index(FastvlmCheckpoint *checkpoint, const char *path, GError **error)
-{
-    json_t *object = fastvlm_text_file_read_small_object(path, MAX_INDEX_BYTES, error);
-    const Index index = {path, json_object_get(object, "weight_map")};
-    gboolean ok;
-
-    if (!object)
-        return FALSE;
-    ok = join_shards(checkpoint, &index, error);
-    json_decref(object);
+    ok = ok && fastvlm_shard_index_check_all(index, checkpoint->by_name, error);
+    fastvlm_shard_index_free(index);
     return ok;
 }
 
@@ -247,7 +131,7 @@ static gboolean open_weights(FastvlmCheckpoint *checkpoint, GError **error)
         return TRUE;
     }
     if (g_file_test(index, G_FILE_TEST_EXISTS))
-        return open_index(checkpoint, index, error);
+        return open_shards(checkpoint, index, error);
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
                 "%s: neither " SINGLE_NAME " nor " INDEX_NAME ": " REMEDY, checkpoint->path);
     return FALSE;

@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#include "base/text_file.h"
+
 #define MAX_BLOCKS 256
 #define MAX_DIMS 65536
 #define P FASTVLM_VISION_PREFIX
@@ -234,14 +236,16 @@ static gboolean check_none_left(const Walk *walk, const char *prefix)
 
     for (guint i = 0; i < n; i++) {
         const FastvlmTensorView *view = fastvlm_checkpoint_get_tensor(walk->checkpoint, i);
+        g_autofree char *quoted = NULL;
 
         if (!g_str_has_prefix(view->name, prefix) || is_unused(view->name) ||
             g_hash_table_contains(walk->seen, view->name))
             continue;
+        quoted = fastvlm_text_quote(view->name);
         g_set_error(walk->error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
                     "%s: tensor %s: not one of a FastVLM model as Apple releases it, expected no "
                     "more under %s than config.json and the other tensors ask for",
-                    view->file, view->name, prefix);
+                    view->file, quoted, prefix);
         return FALSE;
     }
     return TRUE;

@@ -198,15 +198,15 @@ static void test_dtype(Fixture *fixture, gconstpointer data)
 static void test_left_over(Fixture *fixture, gconstpointer data)
 {
     json_object_set_new(fixture->config, "num_hidden_layers", json_integer(1));
-    assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, "tensor model.layers.1.", "model.layers.");
+    assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, "tensor \"model.layers.1.", "model.layers.");
     json_object_set_new(fixture->config, "num_hidden_layers", json_integer(3));
     assert_fails(fixture, FASTVLM_ERROR_FORMAT, "no tensor model.layers.2.input_layernorm.weight");
     json_object_set_new(fixture->config, "num_hidden_layers", json_integer(2));
     fastvlm_model_info_free(inspect_good(fixture));
     rename_tensor(fixture, "lm_head.weight", "model.mm_projector.4.weight");
-    assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, "tensor model.mm_projector.4.weight");
+    assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, "tensor \"model.mm_projector.4.weight\"");
     rename_tensor(fixture, "model.mm_projector.4.weight", P "network.0.0.se.weight");
-    assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, "tensor " P "network.0.0.se.weight");
+    assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, "tensor \"" P "network.0.0.se.weight\"");
     rename_tensor(fixture, P "network.0.0.se.weight", "model.image_newline");
     fastvlm_model_info_free(inspect_good(fixture));
 }
