@@ -6,9 +6,11 @@
  * Its serial build may not be called from two threads at once (wrong products were seen): there calls
  * take turns. Its OpenMP build must be told in each thread anew.
  *
- * What a row of the result is depends on the row's own operands alone only if tiles are whole: with
- * its AVX2 kernels OpenBLAS computes rows in groups of 12, and the rows of a group that is not full
- * round differently. So the number of rows must be a multiple of FASTVLM_BLAS_ROWS.
+ * What a row of the result is depends on the row's own operands and on the sizes of the product, not
+ * on its neighbours, if tiles are whole: with its AVX2 kernels OpenBLAS computes rows in groups of 12,
+ * and the rows of a group that is not full round differently. So the number of rows must be a multiple
+ * of FASTVLM_BLAS_ROWS. With its AVX-512 kernels the sizes count for small products alone, those of
+ * n_rows * n_columns <= 1200, which have kernels of their own (sgemm_small_kernel_permit_skylakex.c).
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
