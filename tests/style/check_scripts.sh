@@ -14,10 +14,14 @@ set -- .ci/run
 for script in $(find . -name 'build*' -prune -o -name '*.sh' -print | sort); do
     set -- "$@" "$script"
 done
-# What is sourced has no #! to tell its shell by; all that is sourced here is plain sh.
+# A file to be sourced has no #! to tell its shell by: a directive does, and sh it is otherwise.
 shell_of()
 {
-    if head -n 1 "$1" | grep -q bash; then echo bash; else echo sh; fi
+    if head -n 1 "$1" | grep -q bash || grep -q '^# shellcheck shell=bash' "$1"; then
+        echo bash
+    else
+        echo sh
+    fi
 }
 status=0
 for script; do
