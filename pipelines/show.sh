@@ -11,6 +11,10 @@
 set -euo pipefail
 # shellcheck source=pipelines/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+if [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}${VIDEO_SINK:-}" ]; then
+    echo "show: there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set)" >&2
+    exit 1
+fi
 prepare_fastvlm
 
 input=${1:-$top/pipelines/media/demo.webm}

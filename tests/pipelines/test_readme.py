@@ -7,7 +7,8 @@
     test_readme.py SOURCE-ROOT BUILD-DIRECTORY
 
 A block runs in an empty directory that has the tree's folders in it, with the build's element and
-command at hand, and must end well within its time. Speaks TAP.
+command at hand, and must end well within its time. There is no screen, and autovideosink (1.22)
+crashes where there is none, so a sink that keeps the time stands in for it. Speaks TAP.
 
 SPDX-License-Identifier: LGPL-2.1-or-later
 """
@@ -44,7 +45,8 @@ def environment(root, build, directory):
 
 
 def run_block(root, build, script):
-    """None, or what went wrong."""
+    """(None, or what went wrong; the output)."""
+    script = script.replace("autovideosink", "fakesink sync=true")
     with tempfile.TemporaryDirectory() as directory:
         for name in ("pipelines", "models", "docs"):
             os.symlink(os.path.join(root, name), os.path.join(directory, name))

@@ -71,8 +71,9 @@ check "subtitles.sh names a missing file" fails "$root/pipelines/subtitles.sh" n
 check "subtitles.sh fails where the element does" \
     fails "$root/pipelines/subtitles.sh" "$media/demo.webm" b.vtt model-path=/nowhere
 
+check "show.sh says that there is no screen" fails "$root/pipelines/show.sh"
 VIDEO_SINK=fakevideosink check "show.sh shows the demo video" "$root/pipelines/show.sh"
-check "show.sh names a missing file" fails "$root/pipelines/show.sh" nothing.webm
+VIDEO_SINK=fakevideosink check "show.sh names a missing file" fails "$root/pipelines/show.sh" nothing.webm
 
 echo "1..$n"
 exit $failed
