@@ -4,10 +4,28 @@
  *     element: stream, segment, position of the video, captions, end -> this pad's own task
  *     task: stream-start, caps, segment, then GAPs and text buffers, then EOS -> peer
  *
+ * What comes out, in the order of the segment (`end` is the end of the frame seen last, which is
+ * the position of the video):
+ *
+ *     caption with a PTS    buffer at its PTS, at once          (mode complete)
+ *     caption without one   buffer at `end`, once that has reached the end of the buffer before;
+ *                           while one waits, a newer one takes its place      (mode live)
+ *     after each buffer     GAP at its end, of no length: a muxer need not wait for text until then
+ *     frame not covered     GAP up to `end`, one a frame: textoverlay lets a frame pass only when
+ *                           the text's position is past the frame's start
+ *     text-repeat           the current caption again, in slices of this length
+ *
+ * Buffers never overlap. A caption that is empty once made harmless yields none and ends a
+ * repetition. While nothing is linked the newest caption is kept, and pushed when something is.
+ *
  * No function here waits for downstream, so the video's streaming thread and the worker may call
- * them; only deactivating the pad joins its task. All are thread-safe. What is set before the pad
- * is active is kept until it is. The element sets the pad's event and query functions; activation
- * (and with it starting and stopping the task, and forgetting everything) belongs to the pad.
+ * them; only deactivating the pad joins its task (and flushes the peer if that holds the task up),
+ * and flush_stop() lets a push under way return, which a flush does. All are thread-safe. What is
+ * set before the pad is active is kept until it is; deactivating it forgets everything but the
+ * repetition. The element sets the pad's event and query functions.
+ *
+ * The video is never stopped by this pad: not-linked, flushing and EOS from downstream are no
+ * errors; any other flow error is posted by the element on the bus.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -21,8 +39,8 @@ G_BEGIN_DECLS
 #define GST_TYPE_FASTVLM_TEXT_PAD (gst_fastvlm_text_pad_get_type())
 G_DECLARE_FINAL_TYPE(GstFastvlmTextPad, gst_fastvlm_text_pad, GST, FASTVLM_TEXT_PAD, GstPad)
 
-/** Longest time between two pieces of news (text or GAP) while the video moves, ns. */
-#define GST_FASTVLM_TEXT_GAP_INTERVAL (100 * GST_MSECOND)
+/** Duration of a caption whose own is not known, ns. */
+#define GST_FASTVLM_TEXT_DEFAULT_DURATION (100 * GST_MSECOND)
 
 /** Longest duration of a live caption, ns. */
 #define GST_FASTVLM_TEXT_MAX_DURATION (10 * GST_SECOND)
@@ -42,7 +60,8 @@ void gst_fastvlm_text_pad_set_segment(GstFastvlmTextPad *pad, const GstSegment *
                                       guint32 seqnum);
 
 /**
- * A frame passes (or a GAP in the video): drives the GAPs.
+ * A frame passes (or a GAP in the video): drives the GAPs and the live captions. In mode complete,
+ * to be called after its caption was queued.
  *
  * @param pts       in the video's segment; GST_CLOCK_TIME_NONE is ignored
  * @param duration  of the frame, or GST_CLOCK_TIME_NONE
@@ -54,9 +73,10 @@ void gst_fastvlm_text_pad_set_position(GstFastvlmTextPad *pad, GstClockTime pts,
  * Queues a caption. Its text is the model's; the pad makes it fit for muxers.
  *
  * @param pts       of its frame (mode complete: every one is pushed, in order), or
- *                  GST_CLOCK_TIME_NONE: the video's position when it is pushed (mode live: waits
- *                  for the end of the one before; only the newest waits)
- * @param duration  time to the next one, ns; the pad holds live ones to 10 s
+ *                  GST_CLOCK_TIME_NONE: the video's position when it is pushed (mode live)
+ * @param duration  time to the next one, ns; of the segment's time with a PTS, of running time
+ *                  without, and then at most GST_FASTVLM_TEXT_MAX_DURATION is used; 0 or
+ *                  GST_CLOCK_TIME_NONE: GST_FASTVLM_TEXT_DEFAULT_DURATION
  */
 void gst_fastvlm_text_pad_push_caption(GstFastvlmTextPad *pad, const char *text, GstClockTime pts,
                                        GstClockTime duration);
@@ -73,7 +93,7 @@ void gst_fastvlm_text_pad_flush_start(GstFastvlmTextPad *pad, GstEvent *event);
  */
 void gst_fastvlm_text_pad_flush_stop(GstFastvlmTextPad *pad, GstEvent *event);
 
-/** Pushes the current caption again in slices of this length, ns; 0: off. */
+/** Pushes the current caption again in slices of this length, ns of running time; 0: off. */
 void gst_fastvlm_text_pad_set_repeat(GstFastvlmTextPad *pad, GstClockTime repeat);
 
 G_END_DECLS
