@@ -328,9 +328,9 @@ gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
 
     if (first_row < 0 || n_rows < 0 || first_row > n_all || n_rows > n_all - first_row) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
-                    "tensor %s: rows %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT
-                    " of %" G_GINT64_FORMAT,
-                    view->name, first_row, first_row + n_rows - 1, n_all);
+                    "tensor %s: %" G_GINT64_FORMAT " rows from row %" G_GINT64_FORMAT
+                    " on, expected some of its %" G_GINT64_FORMAT,
+                    view->name, n_rows, first_row, n_all);
         return FALSE;
     }
     return read_elements(view, (gsize)first_row * row_size, (gsize)n_rows * row_size, out, error);

@@ -171,7 +171,8 @@ static void test_rows(void)
     g_assert_cmpmem(rows, 512 * 128 * 4, whole, 512 * 128 * 4);
     g_assert_true(fastvlm_checkpoint_read_f32_rows(checkpoint, view, 512, 0, rows, NULL));
     g_assert_false(fastvlm_checkpoint_read_f32_rows(checkpoint, view, 510, 3, rows, &error));
-    test_assert_error(error, FASTVLM_ERROR_ARGUMENT, "model.embed_tokens.weight", "510", NULL);
+    test_assert_error(error, FASTVLM_ERROR_ARGUMENT, "model.embed_tokens.weight",
+                      "3 rows from row 510", NULL);
     g_assert_false(fastvlm_checkpoint_read_f32_rows(checkpoint, view, -1, 1, rows, NULL));
     g_assert_false(fastvlm_checkpoint_read_f32_rows(checkpoint, view, 1, G_MAXINT64, rows, NULL));
     fastvlm_checkpoint_free(checkpoint);
