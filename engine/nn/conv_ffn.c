@@ -10,6 +10,7 @@
 
 #define MAX_TILE_ROWS (24 * FASTVLM_ROW_GROUP)
 #define MIN_FUSED_ROWS 3000
+#define MAX_FUSED_CHANNELS 1024 /* beyond, a tile takes too long for a cancellation to be heard */
 
 void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn)
 {
@@ -18,24 +19,25 @@ void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn)
     fastvlm_linear_clear(&ffn->fc2);
 }
 
-static gboolean is_fused(int n_rows)
+static gboolean is_fused(const FastvlmConvFfn *ffn, int n_rows)
 {
-    return n_rows >= MIN_FUSED_ROWS;
+    return n_rows >= MIN_FUSED_ROWS && ffn->conv.n_channels <= MAX_FUSED_CHANNELS;
 }
 
 gsize fastvlm_conv_ffn_scratch_size(const FastvlmConvFfn *ffn, int height, int width)
 {
     const gsize row = (gsize)ffn->conv.n_channels * 2 + (gsize)ffn->fc1.n_out;
 
-    return is_fused(height * width) ? (gsize)fastvlm_tile_rows(height * width, MAX_TILE_ROWS) * row
-                                    : 0;
+    return is_fused(ffn, height * width)
+               ? (gsize)fastvlm_tile_rows(height * width, MAX_TILE_ROWS) * row
+               : 0;
 }
 
 gsize fastvlm_conv_ffn_hidden_size(const FastvlmConvFfn *ffn, int height, int width)
 {
     const gsize row = (gsize)ffn->conv.n_channels + (gsize)ffn->fc1.n_out;
 
-    return is_fused(height * width) ? 0 : (gsize)fastvlm_pad_rows(height * width) * row;
+    return is_fused(ffn, height * width) ? 0 : (gsize)fastvlm_pad_rows(height * width) * row;
 }
 
 typedef struct {
@@ -112,7 +114,7 @@ gboolean fastvlm_conv_ffn_run(const FastvlmCompute *compute, const FastvlmConvFf
         .tile_rows = fastvlm_tile_rows(n_rows, MAX_TILE_ROWS),
     };
 
-    if (!is_fused(n_rows))
+    if (!is_fused(ffn, n_rows))
         return run_layers(compute, &run, height, width, hidden, error);
     return fastvlm_compute_run(compute, (n_rows + run.tile_rows - 1) / run.tile_rows, run_tile,
                                &run, error);

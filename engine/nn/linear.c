@@ -12,7 +12,8 @@
 
 #define MAX_TILE_ROWS (32 * FASTVLM_ROW_GROUP)
 #define N_TILES_WANTED 16
-#define COLUMN_GROUP 32 /* a tile's columns: whole registers on every tier */
+#define COLUMN_GROUP 32                 /* a tile's columns: whole registers on every tier */
+#define MAX_TILE_MACS ((gint64)1 << 30) /* some 20 ms: how soon a cancellation is heard */
 
 void fastvlm_linear_clear(FastvlmLinear *linear)
 {
@@ -103,13 +104,15 @@ gboolean fastvlm_linear_run(const FastvlmCompute *compute, const FastvlmLinear *
                             const float *x, int n_rows, float *y, GError **error)
 {
     LinearRun run = {.compute = compute, .linear = linear, .x = x, .y = y};
+    gint64 macs; /* multiply-adds of a tile with all columns */
     int n_row_tiles, n_column_tiles;
 
     /* Rows first: each tile packs the weights anew, so tiles are tall; columns make up the rest. */
     run.n_rows = n_rows == 1 ? 1 : fastvlm_pad_rows(n_rows);
     run.tile_rows = MIN(run.n_rows, MAX_TILE_ROWS);
     n_row_tiles = divide_up(run.n_rows, run.tile_rows);
-    n_column_tiles = divide_up(N_TILES_WANTED, n_row_tiles);
+    macs = (gint64)run.tile_rows * linear->n_out * linear->n_in;
+    n_column_tiles = MAX(divide_up(N_TILES_WANTED, n_row_tiles), (int)(macs / MAX_TILE_MACS) + 1);
     run.tile_columns =
         divide_up(divide_up(linear->n_out, n_column_tiles), COLUMN_GROUP) * COLUMN_GROUP;
     run.n_column_tiles = divide_up(linear->n_out, run.tile_columns);
