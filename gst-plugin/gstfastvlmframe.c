@@ -5,6 +5,8 @@
  */
 #include "gstfastvlmframe.h"
 
+#include <string.h>
+
 struct _GstFastvlmCopier {
     GstBufferPool *pool; /* NULL before the first frame */
     GstVideoInfo info;   /* of the pool's buffers */
@@ -111,8 +113,11 @@ static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
 
     GstStructure *config = gst_buffer_pool_get_config(copier->pool);
     GstCaps *caps = gst_video_info_to_caps(info);
-    /* One in the mailbox, one with the model, one being written. */
-    gst_buffer_pool_config_set_params(config, caps, (guint)GST_VIDEO_INFO_SIZE(info), 0, 0);
+    /* A row more than the layout asks for: see has_field_row(). Three buffers come to be: one in the
+     * mailbox, one with the model, one being written. */
+    const guint n_bytes =
+        (guint)GST_VIDEO_INFO_SIZE(info) + (guint)GST_VIDEO_INFO_PLANE_STRIDE(info, 0);
+    gst_buffer_pool_config_set_params(config, caps, n_bytes, 0, 0);
     gst_caps_unref(caps);
     if (!gst_buffer_pool_set_config(copier->pool, config) ||
         !gst_buffer_pool_set_active(copier->pool, TRUE)) {
@@ -120,6 +125,61 @@ static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
         return FALSE;
     }
     return TRUE;
+}
+
+/* Bytes of a row of `plane` that hold pixels. gst_video_frame_copy() asks the first component
+ * alone, and so loses the last V of a YUY2 row of odd width. */
+static gint get_row_bytes(const GstVideoFrame *frame, guint plane)
+{
+    gint n_bytes = 0;
+
+    for (guint i = 0; i < GST_VIDEO_FRAME_N_COMPONENTS(frame); i++) {
+        if (GST_VIDEO_FORMAT_INFO_PLANE(frame->info.finfo, i) == plane) {
+            n_bytes = MAX(n_bytes, GST_VIDEO_FRAME_COMP_WIDTH(frame, i) *
+                                       GST_VIDEO_FRAME_COMP_PSTRIDE(frame, i));
+        }
+    }
+    return n_bytes;
+}
+
+/* Rows of `plane`: those of any component in it. */
+static gint get_n_rows(const GstVideoFrame *frame, guint plane)
+{
+    gint n_rows = 0;
+
+    for (guint i = 0; i < GST_VIDEO_FRAME_N_COMPONENTS(frame); i++) {
+        if (GST_VIDEO_FORMAT_INFO_PLANE(frame->info.finfo, i) == plane) {
+            n_rows = MAX(n_rows, GST_VIDEO_FRAME_COMP_HEIGHT(frame, i));
+        }
+    }
+    return n_rows;
+}
+
+/* Interlaced chroma comes in pairs of rows, one a field: where the picture has an odd number of them
+ * converters read one more. The source need not have it, and not every layout has (1.22: P010). */
+static gboolean has_field_row(const GstVideoFrame *frame, guint plane, gint n_rows)
+{
+    return GST_VIDEO_INFO_IS_INTERLACED(&frame->info) && plane > 0 && n_rows % 2 == 1 &&
+           n_rows > 2 && GST_VIDEO_FORMAT_INFO_H_SUB(frame->info.finfo, plane) > 0;
+}
+
+/* Frames of one format and size, whatever their strides; `to` is laid out by GStreamer. */
+static void copy_plane(GstVideoFrame *to, const GstVideoFrame *from, guint plane)
+{
+    const gint to_stride = GST_VIDEO_FRAME_PLANE_STRIDE(to, plane);
+    const gint from_stride = GST_VIDEO_FRAME_PLANE_STRIDE(from, plane);
+    const gint n_bytes = MIN(get_row_bytes(to, plane), MIN(ABS(to_stride), ABS(from_stride)));
+    const gint n_rows = get_n_rows(to, plane);
+    guint8 *out = GST_VIDEO_FRAME_PLANE_DATA(to, plane);
+    const guint8 *in = GST_VIDEO_FRAME_PLANE_DATA(from, plane);
+
+    for (gint y = 0; y < n_rows; y++) {
+        memcpy(out + (gssize)y * to_stride, in + (gssize)y * from_stride, (gsize)n_bytes);
+    }
+    if (has_field_row(to, plane, n_rows)) {
+        memcpy(out + (gssize)n_rows * to_stride, out + (gssize)(n_rows - 2) * to_stride,
+               (gsize)n_bytes);
+    }
 }
 
 static gboolean copy_pixels(const GstVideoInfo *info, GstBuffer *from, const GstVideoInfo *to_info,
@@ -130,9 +190,11 @@ static gboolean copy_pixels(const GstVideoInfo *info, GstBuffer *from, const Gst
     if (!gst_video_frame_map(&in, info, from, GST_MAP_READ)) {
         return FALSE;
     }
-    gboolean ok = gst_video_frame_map(&out, to_info, to, GST_MAP_WRITE);
+    const gboolean ok = gst_video_frame_map(&out, to_info, to, GST_MAP_WRITE);
     if (ok) {
-        ok = gst_video_frame_copy(&out, &in);
+        for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES(&out); plane++) {
+            copy_plane(&out, &in, plane);
+        }
         gst_video_frame_unmap(&out);
     }
     gst_video_frame_unmap(&in);
