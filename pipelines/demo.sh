@@ -29,7 +29,7 @@ That was the demo model, which knows shapes, numbers and test patterns. Next:
 
     pipelines/show.sh                     the same video in a window, captions drawn on it
     pipelines/subtitles.sh VIDEO OUT.vtt  subtitles of a video file
-    meson devenv -C build                 a shell in which gst-launch-1.0 knows fastvlmcaption
+    meson devenv -C build --workdir .     a shell in which gst-launch-1.0 knows fastvlmcaption
                                           and fastvlm is a command:
         fastvlm caption pipelines/media/photo.jpg
         fastvlm caption --model DIRECTORY PHOTO.jpg
