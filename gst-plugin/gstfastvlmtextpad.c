@@ -45,6 +45,7 @@ typedef struct {
 typedef struct {
     GstMiniObject *objects[2];
     guint n_objects;
+    Mark covered; /* where there is text: by what went before */
 } Batch;
 
 struct _GstFastvlmTextPad {
@@ -250,6 +251,7 @@ static gboolean add_text(GstFastvlmTextPad *self, Batch *batch, Mark from, Mark 
     GstBuffer *buffer = gst_buffer_new_wrapped(text, strlen(text));
     GST_BUFFER_PTS(buffer) = (GstClockTime)(backwards ? -to : from);
     GST_BUFFER_DURATION(buffer) = (GstClockTime)(to - from);
+    batch->covered = self->covered;
     add_object(batch, buffer);
     add_gap(self, batch, to, to);
     self->text_end = to;
@@ -482,15 +484,14 @@ static GstFlowReturn push_batch(GstFastvlmTextPad *self, Batch *batch, gboolean 
     return flow;
 }
 
-/* With the lock held. */
-static void note_flow(GstFastvlmTextPad *self, gboolean had_text, GstFlowReturn flow)
+/* With the lock held: what became of a text buffer. */
+static void note_flow(GstFastvlmTextPad *self, const Batch *batch, GstFlowReturn flow)
 {
-    if (had_text) {
-        self->undelivered = flow != GST_FLOW_OK;
-    }
+    self->undelivered = flow != GST_FLOW_OK;
     if (flow == GST_FLOW_NOT_LINKED || flow == GST_FLOW_FLUSHING) {
         /* Nobody has it: nothing to wait for. */
         self->text_end = NO_MARK;
+        self->covered = batch->covered;
     } else if (flow != GST_FLOW_OK) {
         self->dead = TRUE;
     }
@@ -523,6 +524,7 @@ static void run_task(gpointer user_data)
     const gboolean dead = self->dead;
     const gboolean has_text = GST_IS_BUFFER(batch.objects[0]);
     self->busy = TRUE;
+    self->announce = self->announce && !has_text;
     g_mutex_unlock(&self->lock);
 
     const GstFlowReturn flow = push_batch(self, &batch, dead);
@@ -531,7 +533,9 @@ static void run_task(gpointer user_data)
     }
 
     g_mutex_lock(&self->lock);
-    note_flow(self, has_text, flow);
+    if (has_text) {
+        note_flow(self, &batch, flow);
+    }
     self->busy = FALSE;
     g_cond_broadcast(&self->cond);
     g_mutex_unlock(&self->lock);
