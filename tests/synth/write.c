@@ -104,7 +104,8 @@ static gboolean write_json(const char *directory, const char *name, const json_t
 {
     g_autofree char *path = g_build_filename(directory, name, NULL);
     char *text = json_dumps(object, JSON_INDENT(2));
-    const gboolean ok = g_file_set_contents(path, text, -1, error);
+    const gboolean ok =
+        g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_NONE, 0666, error);
 
     free(text);
     return ok;
@@ -148,7 +149,8 @@ static gboolean copy_tokenizer(const char *from, const char *to, GError **error)
         if (!g_file_test(source, G_FILE_TEST_EXISTS))
             continue;
         if (!g_file_get_contents(source, &bytes, &n_bytes, error) ||
-            !g_file_set_contents(target, bytes, (gssize)n_bytes, error))
+            !g_file_set_contents_full(target, bytes, (gssize)n_bytes, G_FILE_SET_CONTENTS_NONE,
+                                      0666, error))
             return FALSE;
     }
     return TRUE;

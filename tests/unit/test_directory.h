@@ -51,7 +51,8 @@ static inline void test_directory_write(const char *directory, const char *name,
     g_autofree char *path = g_build_filename(directory, name, NULL);
     GError *error = NULL;
 
-    g_file_set_contents(path, bytes, n_bytes, &error);
+    /* Without a flag it does not wait for the disk. */
+    g_file_set_contents_full(path, bytes, n_bytes, G_FILE_SET_CONTENTS_NONE, 0666, &error);
     g_assert_no_error(error);
 }
 
