@@ -275,6 +275,8 @@ static void stop(GstFastvlmCaption *self)
     gst_fastvlm_worker_stop(self->worker);
     gst_fastvlm_caption_forget(self);
     gst_fastvlm_caption_reset_flow(self);
+    gst_fastvlm_copier_free(self->copier);
+    self->copier = gst_fastvlm_copier_new();
 }
 
 static GstStateChangeReturn change_state(GstElement *element, GstStateChange transition)

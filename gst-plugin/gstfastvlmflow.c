@@ -101,26 +101,40 @@ static GstFastvlmSample *make_sample(GstFastvlmCaption *self, const GstBuffer *b
     return sample;
 }
 
+static void drop_sample(GstFastvlmCaption *self, GstFastvlmSample *sample, GstBuffer *buffer)
+{
+    GST_WARNING_OBJECT(self, "frame %" GST_PTR_FORMAT " cannot be read: not captioned", buffer);
+    gst_fastvlm_stats_add_skipped(&self->stats, 1);
+    g_free(sample);
+}
+
 static void offer_live(GstFastvlmCaption *self, GstBuffer *buffer, GstClockTime running_time)
 {
     GstFastvlmSample *sample = make_sample(self, buffer, running_time);
 
     if (!gst_fastvlm_copier_copy(self->copier, &self->info, buffer, &sample->frame)) {
-        GST_WARNING_OBJECT(self, "frame %" GST_PTR_FORMAT " cannot be read: not captioned", buffer);
-        gst_fastvlm_stats_add_skipped(&self->stats, 1);
-        g_free(sample);
+        drop_sample(self, sample, buffer);
         return;
     }
     gst_fastvlm_worker_offer(self->worker, sample);
 }
 
+/* The streaming thread waits, so the frame itself will do; but not an interlaced one, which lacks
+ * the row that the copier adds. */
 static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstBuffer *buffer,
                                       GstClockTime running_time)
 {
     GstFastvlmSample *sample = make_sample(self, buffer, running_time);
 
     sample->complete = TRUE;
-    gst_fastvlm_frame_init_ref(&sample->frame, &self->info, buffer);
+    if (!GST_VIDEO_INFO_IS_INTERLACED(&self->info)) {
+        gst_fastvlm_frame_init_ref(&sample->frame, &self->info, buffer);
+    } else if (!gst_fastvlm_copier_copy(self->copier, &self->info, buffer, &sample->frame)) {
+        drop_sample(self, sample, buffer);
+        GST_ELEMENT_ERROR(self, STREAM, FORMAT, ("A frame cannot be read as its caps say."),
+                          (NULL));
+        return GST_FLOW_ERROR;
+    }
     return gst_fastvlm_worker_caption(self->worker, sample);
 }
 
