@@ -31,7 +31,11 @@ static float *try_alloc(gsize n_rows, gsize n_columns)
     tensor = aligned_alloc(alignment, n_bytes);
     if (tensor && alignment == HUGE_PAGE_BYTES)
         madvise(tensor, n_bytes, MADV_HUGEPAGE);
-    if (tensor)
+    /*
+     * Pages given back read as zeros when they are touched again, by the threads that compute: a
+     * memset() of gigabytes here would be deaf to a cancellation for seconds.
+     */
+    if (tensor && !(alignment == HUGE_PAGE_BYTES && madvise(tensor, n_bytes, MADV_DONTNEED) == 0))
         memset(tensor, 0, n_bytes);
     return tensor;
 }
