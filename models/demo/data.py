@@ -17,10 +17,10 @@ import scenes
 import words
 
 ROWS = 16                      # image rows at 256 pixels
-GRID = 8                       # aux cells a side, four to an image row
+GRIDS = (16, 8)                # cells a side of the auxiliary targets
 AUX_SIZES = (len(words.SHAPES) + 1, len(words.COLORS) + 1, len(words.SIZES) + 1, 11)
 WHOLE = ["shapes", "number", "plain", *words.PATTERNS]
-AUX = {"cells": 4 * sum(AUX_SIZES), "whole": len(WHOLE) + len(words.BACKGROUNDS)}
+AUX = {"cell": sum(AUX_SIZES), "whole": len(WHOLE) + len(words.BACKGROUNDS)}
 
 
 def rng_for(split, index):
@@ -28,23 +28,30 @@ def rng_for(split, index):
     return random.Random(f"fastvlm demo {split} {index}")
 
 
-def aux_targets(scene, box):
-    """int [GRID, GRID, 4] (0: nothing) and the two labels of the whole picture (-1: none)."""
-    cells = np.zeros((GRID, GRID, 4), np.int64)
-    x, y, w, h = box
-    pitch = augment.SIDE / GRID
+def cell_targets(scene, box, grid):
+    """int [grid, grid, 4]: shape, colour, size and digit of each cell (0: nothing).
 
-    def cell(u, v):
-        return int((y + v * h) / pitch), int((x + u * w) / pitch)
+    A thing is marked in its centre's cell and in every cell whose centre it surely covers.
+    """
+    cells = np.zeros((grid, grid, 4), np.int64)
+    x, y, w, h = box
+    pitch = augment.SIDE / grid
+    middle = (np.arange(grid) + 0.5) * pitch
     for t in scene.things:
-        cells[cell(t.x, t.y)][:3] = (words.SHAPES.index(t.shape) + 1,
-                                     words.COLORS.index(t.color) + 1,
-                                     words.SIZES.index(t.size) + 1)
+        cx, cy, reach = x + t.x * w, y + t.y * h, 0.55 * t.r * min(w, h)
+        on = (middle[None] - cx) ** 2 + (middle[:, None] - cy) ** 2 < reach ** 2
+        on[int(cy / pitch), int(cx / pitch)] = True
+        cells[on, :3] = (words.SHAPES.index(t.shape) + 1, words.COLORS.index(t.color) + 1,
+                         words.SIZES.index(t.size) + 1)
     for u, v, digit in scene.digits:
-        cells[cell(u, v)][3] = digit + 1
+        cells[int((y + v * h) / pitch), int((x + u * w) / pitch), 3] = digit + 1
+    return cells
+
+
+def whole_targets(scene):
+    """The labels of the whole picture: its kind and its background (-1: none)."""
     known = scene.background in words.BACKGROUNDS
-    return cells, (WHOLE.index(scene.kind),
-                   words.BACKGROUNDS.index(scene.background) if known else -1)
+    return WHOLE.index(scene.kind), words.BACKGROUNDS.index(scene.background) if known else -1
 
 
 def sample(split, index, cache, count, kinds=scenes.KINDS):
@@ -84,13 +91,13 @@ def collate(rows):
 
 
 def batch(split, first, size, cache, tokenizer, count, kinds=scenes.KINDS):
-    """Arrays of one batch: pictures, the packed rows' five, aux cells, aux labels."""
-    pictures, rows, cells, whole = [], [], [], []
+    """Arrays of one batch: pictures, the packed rows' five, labels of the whole, cells of each grid."""
+    pictures, rows, whole, cells = [], [], [], [[] for _ in GRIDS]
     for i in range(first, first + size):
         picture, conversation, scene, box = sample(split, i, cache, count, kinds)
         pictures.append(picture)
         rows.append(pack(tokenizer, conversation))
-        c, w = aux_targets(scene, box)
-        cells.append(c)
-        whole.append(w)
-    return [np.stack(pictures), *collate(rows), np.stack(cells), np.array(whole, np.int64)]
+        whole.append(whole_targets(scene))
+        for grid, out in zip(GRIDS, cells):
+            out.append(cell_targets(scene, box, grid))
+    return [np.stack(pictures), *collate(rows), np.array(whole, np.int64), *map(np.stack, cells)]

@@ -122,11 +122,14 @@ class Encoder(nn.Module):
         self.network = nn.ModuleList(network)
         self.exp = ConvExp(d[4])
 
-    def forward(self, x):
+    def forward(self, x, taps=None):
+        """Features [B,N,2*dims[4]]; the maps after stages 2 and 3 go to `taps` where it is given."""
         for conv in self.stem:
             x = F.gelu(conv(x))
-        for part in self.network:
+        for i, part in enumerate(self.network):
             x = part(x)
+            if taps is not None and i in (4, 7):
+                taps.append(x)
         return self.exp(x).flatten(2).transpose(1, 2)
 
 
@@ -183,7 +186,7 @@ class Layer(nn.Module):
 
 
 class Model(nn.Module):
-    """Everything that is exported, and the auxiliary head that is not."""
+    """Everything that is exported, and the auxiliary heads that are not."""
 
     def __init__(self, cfg, vocab, aux):
         super().__init__()
@@ -194,13 +197,14 @@ class Model(nn.Module):
         self.embed = nn.Embedding(vocab, h)
         self.layers = nn.ModuleList([Layer(cfg) for _ in range(cfg["n_layers"])])
         self.norm = nn.Parameter(torch.ones(h))
-        self.aux_cells = nn.Linear(h, aux["cells"])
+        self.aux_cells = nn.Linear(h, 4 * aux["cell"])
+        self.aux_taps = nn.ModuleList([nn.Conv2d(d, aux["cell"], 1) for d in cfg["dims"][2:4]])
         self.aux_whole = nn.Linear(h, aux["whole"])
         nn.init.normal_(self.embed.weight, std=0.05)
 
-    def see(self, pixels):
+    def see(self, pixels, taps=None):
         """[B,3,S,S] in [0,1] -> image rows [B,N,hidden]"""
-        return self.project[1](F.gelu(self.project[0](self.encoder(pixels))))
+        return self.project[1](F.gelu(self.project[0](self.encoder(pixels, taps))))
 
     def read(self, ids, rows, at, positions, mask):
         """Final hidden states [B,T,hidden]; the image's rows stand at `at`."""

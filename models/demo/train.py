@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Train the demo model: draws its scenes as it goes, on CPU, resumable.
 
-    data.batch (worker process) -> Model -> answers' cross-entropy + 0.5 aux -> AdamW -> EMA
+    data.batch (worker process) -> Model -> answers' cross-entropy + aux -> AdamW -> EMA
+
+Two processes share each batch, a thread each: on busy machines that loses less than two threads.
 
 Writes checkpoint.pt to the run's directory every few minutes; started again it goes on there.
 
@@ -31,14 +33,15 @@ def parse_kinds(text):
     return tuple((k, float(v)) for k, v in (p.split("=") for p in text.split(",")))
 
 
-def produce(queue, a, start, part):
-    """Worker process: batches part, part + workers, ... from `start` on."""
+def produce(queue, a, start, rank):
+    """Worker process: this rank's share of every batch from step `start` on."""
     os.nice(a.worker_nice)
     torch.set_num_threads(1)
     cache = patterns.load(a.patterns, "train")
     t = tok.Tokenizer(a.tokenizer)
-    for step in range(start + part, a.steps, a.workers):
-        queue.put(data.batch("train", step * a.batch, a.batch, cache, t, a.questions,
+    share = a.batch // a.ranks
+    for step in range(start, a.steps):
+        queue.put(data.batch("train", step * a.batch + rank * share, share, cache, t, a.questions,
                              parse_kinds(a.kinds)))
 
 
@@ -51,40 +54,88 @@ def attention_mask(segment):
     return torch.zeros(see.shape).masked_fill_(~see, -1e9)[:, None]
 
 
-def aux_loss(model, rows, cells, whole):
-    """Shape, colour, size and digit of each small cell; kind and background of the picture."""
-    b, g = cells.shape[0], data.GRID
-    out = model.aux_cells(rows).view(b, g // 2, g // 2, 2, 2, -1).transpose(2, 3)
-    out = out.reshape(b * g * g, -1).split(data.AUX_SIZES, 1)
-    loss, flat = 0.0, cells.view(b * g * g, 4)
-    for i, logits in enumerate(out):
-        weight = torch.full((logits.shape[1],), 1.0)
-        weight[0] = 0.08
-        loss = loss + F.cross_entropy(logits, flat[:, i], weight)
+def cell_loss(logits, flat):
+    """Shape, colour, size and digit of cells: logits [N, sum], targets int [N, 4].
+
+    Whether something is there is learned apart from what it is: together, the many empty cells
+    drown shape and colour out.
+    """
+    loss = 0.0
+    for i, part in enumerate(logits.split(data.AUX_SIZES, 1)):
+        on = flat[:, i] > 0
+        if i in (0, 3):
+            there = part[:, 1:].logsumexp(1) - part[:, 0]
+            loss = loss + F.binary_cross_entropy_with_logits(there, on.float(),
+                                                             torch.where(on, 1.0, 0.1))
+        if on.any():
+            loss = loss + F.cross_entropy(part[on, 1:], flat[on, i] - 1)
+    return loss
+
+
+def aux_loss(model, rows, taps, whole, grids):
+    """What each cell holds, read off the image rows and off earlier maps; and the whole picture."""
+    g = data.GRIDS[1]
+    out = model.aux_cells(rows).view(len(rows), g // 2, g // 2, 2, 2, -1).transpose(2, 3)
+    loss = cell_loss(out.reshape(len(rows) * g * g, -1), grids[1].view(-1, 4))
+    for head, x, cells in zip(model.aux_taps, taps, grids):
+        loss = loss + cell_loss(head(x).permute(0, 2, 3, 1).flatten(0, 2), cells.view(-1, 4))
     a, c = model.aux_whole(rows.mean(1)).split((len(data.WHOLE), len(data.words.BACKGROUNDS)), 1)
     loss = loss + 0.5 * F.cross_entropy(a, whole[:, 0])
     return loss + 0.5 * F.cross_entropy(c, whole[:, 1], ignore_index=-1)
 
 
-def losses(model, arrays):
-    """Cross-entropy of the answers, and the auxiliary loss."""
-    pixels, ids, positions, segment, target, weight, cells, whole = map(torch.from_numpy, arrays)
+def losses(model, arrays, answers=True):
+    """Cross-entropy of the answers (0 where not asked for), and the auxiliary loss."""
+    arrays = [torch.from_numpy(x) for x in arrays]
+    pixels, ids, positions, segment, target, weight, whole = arrays[:7]
     x = (pixels.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
-    rows = model.see(x)
+    taps = []
+    rows = model.see(x, taps)
+    aux = aux_loss(model, rows, taps, whole, arrays[7:])
+    if not answers:
+        return torch.zeros(()), aux
     at = int((segment[0] == 0).sum()) - data.ROWS
     h = model.read(ids, rows, at, positions.float(), attention_mask(segment))
     say = target >= 0
     logits = h[say] @ model.embed.weight.T
     each = F.cross_entropy(logits, target[say], reduction="none")
-    return (each * weight[say]).sum() / weight[say].sum(), aux_loss(model, rows, cells, whole)
+    return (each * weight[say]).sum() / weight[say].sum(), aux
 
 
-def rate(step, a):
+def progress(step, seconds, a):
+    """How much of the run is done, 0..1: by its steps, or by the clock where that ends it."""
+    return max(step / a.steps, seconds / (60 * a.minutes) if a.minutes else 0)
+
+
+def rate(step, done, a):
     """Warm-up, then a cosine to 1 % of the peak."""
-    if step < a.warmup:
-        return a.lr * (step + 1) / a.warmup
-    t = (step - a.warmup) / max(1, a.steps - a.warmup)
-    return a.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, t))))
+    cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, done)))
+    return a.lr * min(1, (step + 1) / a.warmup) * cosine
+
+
+class Exchange:
+    """Gradients of all ranks, averaged through shared memory; two buffers take turns."""
+
+    def __init__(self, model, ranks):
+        size = sum(p.numel() for p in model.parameters())
+        self.buffers = [torch.zeros(ranks, size).share_memory_() for _ in range(2)]
+        self.clock = torch.zeros(2, dtype=torch.float64).share_memory_()
+        self.barrier = mp.Barrier(ranks)
+
+    def average(self, model, rank, step):
+        """Every rank ends with the same gradients."""
+        buffer, at = self.buffers[step % 2], 0
+        with torch.no_grad():
+            for p in model.parameters():
+                if p.grad is not None:
+                    buffer[rank, at:at + p.numel()] = p.grad.reshape(-1)
+                at += p.numel()
+            self.barrier.wait()
+            mean, at = buffer.mean(0), 0
+            for p in model.parameters():
+                if p.grad is not None:
+                    p.grad.copy_(mean[at:at + p.numel()].view_as(p))
+                at += p.numel()
 
 
 def average(ema, model, step):
@@ -105,10 +156,10 @@ def make_optimizer(model, lr):
                               {"params": small, "weight_decay": 0.0}], lr, betas=(0.9, 0.98))
 
 
-def save(path, model, ema, optimizer, step, seconds, vocab):
+def save(path, model, ema, optimizer, step, seconds):
     torch.save({"model": model.state_dict(), "ema": ema.state_dict(), "step": step,
-                "optimizer": optimizer.state_dict(), "seconds": seconds, "vocab": vocab,
-                "config": net.CONFIG}, path + ".new")
+                "optimizer": optimizer.state_dict(), "seconds": seconds,
+                "vocab": model.embed.num_embeddings, "config": net.CONFIG}, path + ".new")
     os.replace(path + ".new", path)
 
 
@@ -117,46 +168,82 @@ def log_line(path, **values):
         f.write(json.dumps(values) + "\n")
 
 
-def run(a):
-    torch.manual_seed(1)
-    torch.set_num_threads(a.threads)
-    os.makedirs(a.run, exist_ok=True)
-    path, log = os.path.join(a.run, "checkpoint.pt"), os.path.join(a.run, "log.jsonl")
+def start(a):
+    """Model, average, optimizer, first step, seconds so far: new, or as the run left them."""
     vocab = -(-len(tok.Tokenizer(a.tokenizer)) // 64) * 64
+    torch.manual_seed(1)
     model = net.Model(net.CONFIG, vocab, data.AUX).to(memory_format=torch.channels_last)
     ema, optimizer = copy.deepcopy(model), make_optimizer(model, a.lr)
-    first, before = 0, 0.0
-    if os.path.exists(path):
-        old = torch.load(path)
-        model.load_state_dict(old["model"])
-        ema.load_state_dict(old["ema"])
-        optimizer.load_state_dict(old["optimizer"])
-        first, before = old["step"], old["seconds"]
-    print(sum(p.numel() for p in model.parameters()), "parameters, from step", first, flush=True)
-    queues = [mp.Queue(3) for _ in range(a.workers)]
-    for part, q in enumerate(queues):
-        mp.Process(target=produce, args=(q, a, first, part), daemon=True).start()
-    begin, saved, sums = time.time(), time.time(), []
+    path = os.path.join(a.run, "checkpoint.pt")
+    if not os.path.exists(path):
+        return model, ema, optimizer, 0, 0.0
+    old = torch.load(path)
+    model.load_state_dict(old["model"])
+    ema.load_state_dict(old["ema"])
+    optimizer.load_state_dict(old["optimizer"])
+    return model, ema, optimizer, old["step"], old["seconds"]
+
+
+def one_step(model, optimizer, arrays, exchange, rank, step, lr, a):
+    """Forward, backward, average, update; the two losses."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    answers = step >= a.see_first
+    say, aux = losses(model, arrays, answers)
+    optimizer.zero_grad(set_to_none=True)
+    (say + a.aux * aux).backward()
+    exchange.average(model, rank, step)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return say.item(), aux.item()
+
+
+def work(a, exchange, rank):
+    """One rank: a thread of its own, its share of each batch. Rank 0 keeps the books."""
+    torch.set_num_threads(a.threads)
+    model, ema, optimizer, first, before = start(a)
+    queue, begin = mp.Queue(3), time.time()
+    mp.Process(target=produce, args=(queue, a, first, rank), daemon=True).start()
+    saved, sums, log = begin, [], os.path.join(a.run, "log.jsonl")
+    exchange.clock[first % 2] = before
+    exchange.barrier.wait()
     for step in range(first, a.steps):
-        arrays = queues[(step - first) % a.workers].get()
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step, a)
-        say, aux = losses(model, arrays)
-        optimizer.zero_grad(set_to_none=True)
-        (say + 0.5 * aux).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        seconds = float(exchange.clock[step % 2])
+        done = progress(step, seconds, a)
+        if done >= 1:
+            break
+        if rank == 0:
+            exchange.clock[(step + 1) % 2] = before + time.time() - begin
+        lr = rate(step, done, a)
+        sums.append(one_step(model, optimizer, queue.get(), exchange, rank, step, lr, a))
+        if rank:
+            continue
         average(ema, model, step)
-        sums.append((say.item(), aux.item()))
-        seconds = before + time.time() - begin
         if step % 20 == 19:
             say, aux = np.mean(sums, 0)
             sums = []
-            log_line(log, step=step + 1, answer=round(say, 4), aux=round(aux, 4),
-                     lr=rate(step, a), seconds=round(seconds))
-        if time.time() - saved > a.save_every or step == a.steps - 1:
-            save(path, model, ema, optimizer, step + 1, seconds, vocab)
+            log_line(log, step=step + 1, answer=round(say, 4), aux=round(aux, 4), lr=lr,
+                     seconds=round(seconds))
+        if time.time() - saved > a.save_every:
+            save(os.path.join(a.run, "checkpoint.pt"), model, ema, optimizer, step + 1, seconds)
             saved = time.time()
+    if rank == 0:
+        save(os.path.join(a.run, "checkpoint.pt"), model, ema, optimizer, step + 1, seconds)
+
+
+def run(a):
+    os.makedirs(a.run, exist_ok=True)
+    model, _, _, first, before = start(a)
+    print(sum(p.numel() for p in model.parameters()), "parameters, from step", first,
+          "after", round(before / 60), "minutes", flush=True)
+    exchange = Exchange(model, a.ranks)
+    ranks = [mp.Process(target=work, args=(a, exchange, r)) for r in range(a.ranks)]
+    for p in ranks:
+        p.start()
+    for p in ranks:
+        p.join()
+    if any(p.exitcode for p in ranks):
+        raise SystemExit("training stopped early")
 
 
 def main():
@@ -167,10 +254,14 @@ def main():
     ap.add_argument("--steps", type=int, default=4000)
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--questions", type=int, default=4, help="questions a picture")
-    ap.add_argument("--lr", type=float, default=2e-3)
-    ap.add_argument("--warmup", type=int, default=150)
-    ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--workers", type=int, default=1)
+    ap.add_argument("--lr", type=float, default=1.5e-3)
+    ap.add_argument("--warmup", type=int, default=40)
+    ap.add_argument("--aux", type=float, default=0.2, help="weight of the auxiliary loss")
+    ap.add_argument("--see-first", type=int, default=475,
+                    help="steps that train the encoder alone, by the auxiliary loss")
+    ap.add_argument("--minutes", type=float, default=0, help="end the run by the clock (0: by steps)")
+    ap.add_argument("--ranks", type=int, default=2, help="processes that share a batch")
+    ap.add_argument("--threads", type=int, default=1, help="threads of each")
     ap.add_argument("--worker-nice", type=int, default=2)
     ap.add_argument("--save-every", type=float, default=240, help="seconds")
     ap.add_argument("--kinds", default=",".join(f"{k}={w}" for k, w in scenes.KINDS))
