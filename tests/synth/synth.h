@@ -58,8 +58,9 @@ GPtrArray *fastvlm_synth_tensors(const SynthSpec *spec);
 /** config.json of a checkpoint; free with json_decref(). */
 json_t *fastvlm_synth_config(const SynthSpec *spec);
 
-/** Element `i` of a tensor of `spec`, in f32 before it is rounded to the dtype. */
-float fastvlm_synth_weight(const SynthSpec *spec, const SynthTensor *tensor, guint64 i);
+/** Elements first .. first + n - 1 of a tensor of `spec`, in f32 before they are rounded. */
+void fastvlm_synth_weights(const SynthSpec *spec, const SynthTensor *tensor, guint64 first, gsize n,
+                           float *out);
 
 /** `value` rounded to `dtype`, back in f32. */
 float fastvlm_synth_round(const char *dtype, float value);

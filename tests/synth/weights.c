@@ -111,14 +111,6 @@ void fastvlm_synth_weights(const SynthSpec *spec, const SynthTensor *tensor, gui
     }
 }
 
-float fastvlm_synth_weight(const SynthSpec *spec, const SynthTensor *tensor, guint64 i)
-{
-    float weight;
-
-    fastvlm_synth_weights(spec, tensor, i, 1, &weight);
-    return weight;
-}
-
 static guint16 round_to_bf16(float value)
 {
     guint32 bits;

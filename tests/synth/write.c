@@ -79,33 +79,49 @@ static void write_tensor(FILE *file, const SynthSpec *spec, const SynthTensor *t
     }
 }
 
-static gboolean write_weights(const char *directory, const char *name, const SynthSpec *spec,
-                              SynthTensor *const *tensors, guint n_tensors, GError **error)
+/** Closes `file`, which may be NULL: it could not be opened; FALSE where anything went wrong. */
+static gboolean finish(FILE *file, const char *path, GError **error)
 {
-    g_autofree char *path = g_build_filename(directory, name, NULL);
-    FILE *file = fopen(path, "wb");
-    gboolean failed = !file;
+    gboolean failed = !file || ferror(file);
 
-    if (file) {
-        write_header(file, tensors, n_tensors);
-        for (guint i = 0; i < n_tensors; i++)
-            write_tensor(file, spec, tensors[i]);
-        failed = ferror(file) != 0;
-        failed = fclose(file) != 0 || failed;
-    }
+    if (file && fclose(file) != 0)
+        failed = TRUE;
     if (failed)
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: cannot write: %s",
                     path, g_strerror(errno));
     return !failed;
 }
 
+/** Not by g_file_set_contents(), which waits for the disk. */
+static gboolean write_bytes(const char *directory, const char *name, const char *bytes, gsize n,
+                            GError **error)
+{
+    g_autofree char *path = g_build_filename(directory, name, NULL);
+    FILE *file = fopen(path, "wb");
+
+    if (file)
+        fwrite(bytes, 1, n, file);
+    return finish(file, path, error);
+}
+
+static gboolean write_weights(const char *directory, const char *name, const SynthSpec *spec,
+                              SynthTensor *const *tensors, guint n_tensors, GError **error)
+{
+    g_autofree char *path = g_build_filename(directory, name, NULL);
+    FILE *file = fopen(path, "wb");
+
+    if (file)
+        write_header(file, tensors, n_tensors);
+    for (guint i = 0; file && i < n_tensors; i++)
+        write_tensor(file, spec, tensors[i]);
+    return finish(file, path, error);
+}
+
 static gboolean write_json(const char *directory, const char *name, const json_t *object,
                            GError **error)
 {
-    g_autofree char *path = g_build_filename(directory, name, NULL);
     char *text = json_dumps(object, JSON_INDENT(2));
-    const gboolean ok =
-        g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_NONE, 0666, error);
+    const gboolean ok = write_bytes(directory, name, text, strlen(text), error);
 
     free(text);
     return ok;
@@ -142,15 +158,13 @@ static gboolean copy_tokenizer(const char *from, const char *to, GError **error)
 
     for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *source = g_build_filename(from, names[i], NULL);
-        g_autofree char *target = g_build_filename(to, names[i], NULL);
         g_autofree char *bytes = NULL;
         gsize n_bytes;
 
         if (!g_file_test(source, G_FILE_TEST_EXISTS))
             continue;
         if (!g_file_get_contents(source, &bytes, &n_bytes, error) ||
-            !g_file_set_contents_full(target, bytes, (gssize)n_bytes, G_FILE_SET_CONTENTS_NONE,
-                                      0666, error))
+            !write_bytes(to, names[i], bytes, n_bytes, error))
             return FALSE;
     }
     return TRUE;
