@@ -349,7 +349,10 @@ static char *make_piece(const FastvlmSession *session, int i)
     if (i == 0) {
         return g_strdup(" saw");
     }
-    return i < 4 ? g_strdup_printf(" %d", session->mean[i - 1]) : g_strdup(" and so on");
+    if (i < 4) {
+        return g_strdup_printf(" %d", session->mean[i - 1]);
+    }
+    return g_strdup(fake.ending != NULL ? fake.ending : " and so on");
 }
 
 gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerateParams *params,

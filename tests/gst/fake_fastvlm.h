@@ -20,6 +20,7 @@ typedef struct {
     gint encode_ms;
     gint token_ms;
     gint n_tokens;       /* 4 at least */
+    const char *ending;  /* of tokens from the fifth on; NULL: " and so on" */
     gint generate_error; /* a FastvlmError, or -1 */
     gint deaf;           /* the engine hears of a cancellation this many ms late */
 } FakeKnobs;
