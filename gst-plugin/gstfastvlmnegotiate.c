@@ -21,16 +21,16 @@ static gboolean get_overlay(GstFastvlmCaption *self)
     return overlay;
 }
 
-static GstCaps *add_feature(GstCaps *caps)
+/* Two ways to say the same, which caps hold to be different: GL's elements write the first. */
+static const char *const overlay_features[] = {
+    GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", " OVERLAY_FEATURE, OVERLAY_FEATURE};
+
+/* `caps`, all in system memory, with those features. */
+static GstCaps *add_features(GstCaps *caps, const char *features)
 {
     GstCaps *with = gst_caps_copy(caps);
 
-    for (guint i = 0; i < gst_caps_get_size(with); i++) {
-        GstCapsFeatures *features = gst_caps_features_copy(gst_caps_get_features(with, i));
-
-        gst_caps_features_add(features, OVERLAY_FEATURE);
-        gst_caps_set_features(with, i, features);
-    }
+    gst_caps_set_features_simple(with, gst_caps_features_from_string(features));
     return with;
 }
 
@@ -84,7 +84,13 @@ static gboolean query_src_caps(GstFastvlmCaption *self, GstQuery *query)
     GstCaps *caps = gst_pad_peer_query_caps(self->sink_pad, NULL);
 
     if (get_overlay(self) && !gst_caps_is_any(caps)) {
-        caps = gst_caps_merge(add_feature(caps), caps);
+        GstCaps *with = gst_caps_new_empty();
+
+        for (gsize i = 0; i < G_N_ELEMENTS(overlay_features); i++) {
+            gst_caps_append(with, add_features(caps, overlay_features[i]));
+        }
+        gst_caps_append(with, caps);
+        caps = with;
     }
     set_caps_result(self->src_pad, query, caps);
     return TRUE;
@@ -228,11 +234,15 @@ static gboolean wants_compositions(GstFastvlmCaption *self, GstCaps *caps)
 /* Downstream draws if its caps and its allocation both say so; otherwise FALSE, caps unsettled. */
 static gboolean negotiate_compositions(GstFastvlmCaption *self)
 {
-    GstCaps *caps = add_feature(self->caps);
-    const gboolean agreed = gst_pad_peer_query_accept_caps(self->src_pad, caps) &&
-                            push_caps(self, caps) && wants_compositions(self, caps);
+    gboolean agreed = FALSE;
 
-    gst_caps_unref(caps);
+    for (gsize i = 0; i < G_N_ELEMENTS(overlay_features) && !agreed; i++) {
+        GstCaps *caps = add_features(self->caps, overlay_features[i]);
+
+        agreed = gst_pad_peer_query_accept_caps(self->src_pad, caps) && push_caps(self, caps) &&
+                 wants_compositions(self, caps);
+        gst_caps_unref(caps);
+    }
     return agreed;
 }
 

@@ -59,8 +59,9 @@ def run_block(root, build, script):
             return f"not done in {SECONDS} s", error.stdout or b""
         if result.returncode != 0:
             return f"exit status {result.returncode}", result.stdout
-        if b"WARNING" in result.stdout and b"erroneous" in result.stdout:
-            return "the pipeline was parsed with warnings", result.stdout
+        for word in (b"CRITICAL", b"erroneous", b"WARNING"):
+            if word in result.stdout:
+                return f"said {word.decode()}", result.stdout
         empty = [name for name in os.listdir(directory)
                  if not os.path.islink(os.path.join(directory, name)) and name[0] != "."
                  and os.path.getsize(os.path.join(directory, name)) == 0]

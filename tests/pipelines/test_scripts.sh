@@ -75,5 +75,11 @@ check "show.sh says that there is no screen" fails "$root/pipelines/show.sh"
 VIDEO_SINK=fakevideosink check "show.sh shows the demo video" "$root/pipelines/show.sh"
 VIDEO_SINK=fakevideosink check "show.sh names a missing file" fails "$root/pipelines/show.sh" nothing.webm
 
+# videorate takes caps of any feature, which nothing can be added to.
+check "overlay gets along with whoever takes anything" env G_DEBUG=fatal-criticals \
+    GST_PLUGIN_PATH="$FASTVLM_BUILD/gst-plugin" FASTVLM_MODELS="$root/models" \
+    gst-launch-1.0 -q videotestsrc num-buffers=5 ! fastvlmcaption overlay=true ! videorate \
+    ! video/x-raw,framerate=5/1 ! videoconvert ! fakesink
+
 echo "1..$n"
 exit $failed
