@@ -96,16 +96,24 @@ else
     exit 1
 fi
 
-echo "setup: installing ${missing[*]} ${missing_optional[*]}"
+# Quiet but for what goes wrong.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 apt_get()
 {
     "${as_root[@]}" DEBIAN_FRONTEND=noninteractive PATH="$PATH" LC_ALL=C.UTF-8 \
-        apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null
+        apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1
 }
-apt_get update >/dev/null || echo "setup: apt-get update failed; trying with the lists at hand" >&2
+
+if ! apt_get update; then
+    tail -n 5 "$log" >&2
+    echo "setup: apt-get update failed; trying with the lists at hand" >&2
+fi
 mapfile -t missing_optional < <(known_of ${missing_optional[@]+"${missing_optional[@]}"})
+echo "Installing packages, which can take some minutes: ${missing[*]} ${missing_optional[*]}"
 if ! apt_get install --no-install-recommends "${missing[@]}" \
-    ${missing_optional[@]+"${missing_optional[@]}"} >/dev/null; then
+    ${missing_optional[@]+"${missing_optional[@]}"}; then
+    tail -n 20 "$log" >&2
     echo "setup: apt-get could not install them; by hand, as root:" >&2
     echo "    apt-get install ${missing[*]}" >&2
     exit 1
