@@ -91,7 +91,7 @@ def collate(rows):
 
 
 def batch(split, first, size, cache, tokenizer, count, kinds=scenes.KINDS):
-    """Arrays of one batch: pictures, the packed rows' five, labels of the whole, cells of each grid."""
+    """Arrays of one batch: pictures, the packed rows' five, whole labels, cells of each grid."""
     pictures, rows, whole, cells = [], [], [], [[] for _ in GRIDS]
     for i in range(first, first + size):
         picture, conversation, scene, box = sample(split, i, cache, count, kinds)

@@ -38,13 +38,15 @@ def draw(background, things):
 def crossing(t):
     """A circle on its way from the left over the top to the right."""
     x = 0.24 + 0.52 * t
-    return draw(BLUE, [Thing("circle", "red", "large", x, 0.5 - 0.24 * math.sin(math.pi * t), 0.17)])
+    y = 0.5 - 0.24 * math.sin(math.pi * t)
+    return draw(BLUE, [Thing("circle", "red", "large", x, y, 0.17)])
 
 
 def stars(t):
     """Three small stars that drift, and a large square that sways."""
-    things = [Thing("star", "yellow", "small", 0.12 + 0.13 * t, 0.2 + 0.25 * i + 0.06 * math.sin(5 * t + i),
-                    0.08, 10 * math.sin(6 * t + i)) for i in range(3)]
+    things = [Thing("star", "yellow", "small", 0.12 + 0.13 * t,
+                    0.2 + 0.25 * i + 0.06 * math.sin(5 * t + i), 0.08, 10 * math.sin(6 * t + i))
+              for i in range(3)]
     things.append(Thing("square", "white", "large", 0.72 - 0.1 * t, 0.5, 0.17, 8 * math.sin(4 * t)))
     return draw(GREEN, things)
 
@@ -101,8 +103,8 @@ def write_video(path):
     Gst.init(None)
     pipe = Gst.parse_launch(
         f"appsrc name=a format=time caps=video/x-raw,format=RGB,width={SIZE[0]},height={SIZE[1]},"
-        f"framerate={FPS}/1 ! videoconvert ! video/x-raw,format=I420 ! vp8enc target-bitrate=200000 "
-        f"end-usage=vbr deadline=0 cpu-used=1 threads=1 keyframe-max-dist=60 "
+        f"framerate={FPS}/1 ! videoconvert ! video/x-raw,format=I420 ! vp8enc "
+        f"target-bitrate=200000 end-usage=vbr deadline=0 cpu-used=1 threads=1 keyframe-max-dist=60 "
         f"! webmmux ! filesink location={path}")
     source = pipe.get_by_name("a")
     pipe.set_state(Gst.State.PLAYING)

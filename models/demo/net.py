@@ -123,7 +123,7 @@ class Encoder(nn.Module):
         self.exp = ConvExp(d[4])
 
     def forward(self, x, taps=None):
-        """Features [B,N,2*dims[4]]; the maps after stages 2 and 3 go to `taps` where it is given."""
+        """Features [B,N,2*dims[4]]; the maps after stages 2 and 3 go to `taps` where given."""
         for conv in self.stem:
             x = F.gelu(conv(x))
         for i, part in enumerate(self.network):

@@ -79,7 +79,7 @@ def make(split, per_size=3):
             extra = settings.format(k=rng.choice([8, 12, 16, 24, 30]))
             if name in SCROLLS and rng.random() < 0.4:
                 extra += f" horizontal-speed={rng.choice([1, 3, -2])}"
-            skip = rng.randrange(2, 120) if name in ("ball", "zone", "chroma") else rng.randrange(40)
+            skip = rng.randrange(120 if name in ("ball", "zone", "chroma") else 40)
             for frame in grab(number, extra, size, rng.choice(FORMATS), skip, per_size):
                 names.append(name)
                 arrays.append(np.asarray(shrink(frame)))

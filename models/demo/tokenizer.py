@@ -69,7 +69,8 @@ class Tokenizer:
         if piece not in self.cache:
             parts = list(piece)
             while len(parts) > 1:
-                pairs = [(self.ranks.get(p, 1 << 30), i) for i, p in enumerate(zip(parts, parts[1:]))]
+                pairs = [(self.ranks.get(p, 1 << 30), i)
+                         for i, p in enumerate(zip(parts, parts[1:]))]
                 rank, i = min(pairs)
                 if rank == 1 << 30:
                     break
@@ -167,7 +168,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("cache", help="the patterns' .npz file")
     ap.add_argument("output", help="directory to write the four files to")
-    ap.add_argument("--size", type=int, default=640, help="tokens at most, without the special ones")
+    ap.add_argument("--size", type=int, default=640, help="tokens at most, beside the special ones")
     ap.add_argument("--scenes", type=int, default=1500)
     a = ap.parse_args()
     found = corpus(patterns.load(a.cache, "train"), a.scenes)

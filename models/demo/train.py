@@ -259,7 +259,7 @@ def main():
     ap.add_argument("--aux", type=float, default=0.2, help="weight of the auxiliary loss")
     ap.add_argument("--see-first", type=int, default=475,
                     help="steps that train the encoder alone, by the auxiliary loss")
-    ap.add_argument("--minutes", type=float, default=0, help="end the run by the clock (0: by steps)")
+    ap.add_argument("--minutes", type=float, default=0, help="end by the clock (0: by steps)")
     ap.add_argument("--ranks", type=int, default=2, help="processes that share a batch")
     ap.add_argument("--threads", type=int, default=1, help="threads of each")
     ap.add_argument("--worker-nice", type=int, default=2)
