@@ -116,7 +116,7 @@ def bf16_bytes(t):
 
 
 def write_safetensors(path, named):
-    header, blobs, at = {"__metadata__": {"format": "pt"}}, [], 0
+    header, blobs, at = {"__metadata__": {"format": "pt", "license": "LGPL-2.1-or-later"}}, [], 0
     for name in sorted(named):
         t = named[name]
         whole = not t.dtype.is_floating_point
