@@ -28,10 +28,14 @@ static guint signals[N_SIGNALS];
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE(
     "sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(FORMATS)));
 
+/* Both spellings of the feature are about: see gstfastvlmnegotiate.c. */
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE(
     "src", GST_PAD_SRC, GST_PAD_ALWAYS,
     GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(FORMATS) ";" GST_VIDEO_CAPS_MAKE_WITH_FEATURES(
-        GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, FORMATS)));
+        GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY
+        ", " GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION,
+        FORMATS) ";" GST_VIDEO_CAPS_MAKE_WITH_FEATURES(GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION,
+                                                       FORMATS)));
 
 static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE(
     "text_src", GST_PAD_SRC, GST_PAD_REQUEST, GST_STATIC_CAPS("text/x-raw, format=(string)utf8"));

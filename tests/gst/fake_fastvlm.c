@@ -370,6 +370,8 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
     record.top_p = params->top_p;
     record.top_k = params->top_k;
     record.seed = params->seed;
+    g_strlcpy(record.prompt, params->prompt, sizeof record.prompt);
+    g_strlcpy(record.system_prompt, params->system_prompt, sizeof record.system_prompt);
     g_mutex_unlock(&lock);
     gboolean ok = !fail(fake.generate_error, error);
     for (int i = 0; ok && i < n_tokens; i++) {

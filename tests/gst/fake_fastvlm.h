@@ -44,6 +44,8 @@ typedef struct {
     double top_p;
     int top_k;
     guint64 seed;
+    char prompt[64];
+    char system_prompt[64];
 } FakeRecord;
 
 /** A picture as the engine got it, RGB without padding. */
