@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <stdlib.h>
+
 #include "gstfastvlmcaption.h"
 
 /* A message that a test has been given; above the flags that GstMessage has. */
@@ -16,6 +18,11 @@ void support_init(int *argc, char ***argv)
 {
     g_test_init(argc, argv, NULL);
     gst_init(argc, argv);
+    /* So that the leaks tracer looks. */
+    atexit(gst_deinit);
+    if (g_getenv("FASTVLM_TEST_LEAK") != NULL) {
+        gst_caps_new_empty_simple("test/leaked");
+    }
     g_assert_true(
         gst_element_register(NULL, "fastvlmcaption", GST_RANK_NONE, GST_TYPE_FASTVLM_CAPTION));
 }
