@@ -148,6 +148,7 @@ static void catch_up(GstFastvlmCaption *self, const GstFastvlmAnswer *current, g
         gst_fastvlm_text_pad_push_caption(self->text_pad, current->text,
                                           complete ? current->pts : GST_CLOCK_TIME_NONE, duration);
     }
+    gst_fastvlm_text_pad_set_position(self->text_pad, self->text_pts, self->text_frame_duration);
     if (self->ended) {
         gst_fastvlm_text_pad_eos(self->text_pad, self->eos_seqnum);
     }

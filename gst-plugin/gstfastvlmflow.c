@@ -40,6 +40,7 @@ void gst_fastvlm_caption_reset_flow(GstFastvlmCaption *self)
     g_mutex_lock(&self->text_lock);
     self->has_stream = self->has_group_id = FALSE;
     gst_segment_init(&self->text_segment, GST_FORMAT_UNDEFINED);
+    self->text_pts = self->text_frame_duration = GST_CLOCK_TIME_NONE;
     self->ended = FALSE;
     g_mutex_unlock(&self->text_lock);
 }
@@ -202,7 +203,12 @@ static GstBuffer *dress(GstFastvlmCaption *self, GstBuffer *buffer)
 
 static void move_text(GstFastvlmCaption *self, GstClockTime pts, GstClockTime duration)
 {
+    if (!GST_CLOCK_TIME_IS_VALID(pts)) {
+        return;
+    }
     g_mutex_lock(&self->text_lock);
+    self->text_pts = pts;
+    self->text_frame_duration = duration;
     if (self->text_pad != NULL && self->segment.format == GST_FORMAT_TIME) {
         gst_fastvlm_text_pad_set_position(self->text_pad, pts, duration);
     }
@@ -274,6 +280,7 @@ static void set_segment(GstFastvlmCaption *self, GstEvent *event)
     }
     g_mutex_lock(&self->text_lock);
     self->text_segment = self->segment;
+    self->text_pts = GST_CLOCK_TIME_NONE;
     self->segment_seqnum = gst_event_get_seqnum(event);
     self->ended = FALSE;
     if (self->text_pad != NULL) {
@@ -324,6 +331,7 @@ static gboolean stop_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event
     }
     g_mutex_lock(&self->text_lock);
     self->ended = FALSE;
+    self->text_pts = GST_CLOCK_TIME_NONE;
     if (reset_time) {
         gst_segment_init(&self->text_segment, GST_FORMAT_UNDEFINED);
     }

@@ -387,7 +387,23 @@ void gst_fastvlm_overlay_set_text(GstFastvlmOverlay *overlay, const char *text)
     g_mutex_unlock(&overlay->render_lock);
 }
 
-/* Takes `frame`. Rectangles that upstream put there stay below ours. */
+/* Both's rectangles, themselves: who has uploaded one of them knows it again. */
+static GstVideoOverlayComposition *stack(GstVideoOverlayComposition *below,
+                                         GstVideoOverlayComposition *above)
+{
+    GstVideoOverlayComposition *all = gst_video_overlay_composition_new(NULL);
+    GstVideoOverlayComposition *const both[] = {below, above};
+
+    for (guint i = 0; i < G_N_ELEMENTS(both); i++) {
+        for (guint j = 0; j < gst_video_overlay_composition_n_rectangles(both[i]); j++) {
+            gst_video_overlay_composition_add_rectangle(
+                all, gst_video_overlay_composition_get_rectangle(both[i], j));
+        }
+    }
+    return all;
+}
+
+/* Takes `frame`. */
 static GstBuffer *attach_to(GstBuffer *frame, GstVideoOverlayComposition *composition)
 {
     GstVideoOverlayCompositionMeta *meta;
@@ -398,11 +414,7 @@ static GstBuffer *attach_to(GstBuffer *frame, GstVideoOverlayComposition *compos
         gst_buffer_add_video_overlay_composition_meta(frame, composition);
         return frame;
     }
-    GstVideoOverlayComposition *all = gst_video_overlay_composition_copy(meta->overlay);
-    for (guint i = 0; i < gst_video_overlay_composition_n_rectangles(composition); i++) {
-        gst_video_overlay_composition_add_rectangle(
-            all, gst_video_overlay_composition_get_rectangle(composition, i));
-    }
+    GstVideoOverlayComposition *all = stack(meta->overlay, composition);
     gst_video_overlay_composition_unref(meta->overlay);
     meta->overlay = all;
     return frame;

@@ -59,6 +59,8 @@ struct _GstFastvlmCaption {
     guint32 stream_seqnum;
     GstSegment text_segment; /* GST_FORMAT_UNDEFINED: none yet */
     guint32 segment_seqnum;
+    GstClockTime text_pts; /* of the frame seen last, for a pad that comes while none moves */
+    GstClockTime text_frame_duration;
     gboolean ended;
     guint32 eos_seqnum;
 

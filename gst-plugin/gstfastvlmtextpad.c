@@ -21,6 +21,9 @@ GST_DEBUG_CATEGORY_STATIC(gst_fastvlm_text_pad_debug);
 /* A frame of unknown duration must still end after its start, at any rate. */
 #define SHORTEST_FRAME GST_MSECOND
 
+/* A peer that was linked before its element has started says nothing when it does. */
+#define RETRY_INTERVAL (50 * G_TIME_SPAN_MILLISECOND)
+
 /* How long deactivation gives a push to return before it flushes the peer. */
 #define STOP_PATIENCE (100 * G_TIME_SPAN_MILLISECOND)
 
@@ -61,6 +64,7 @@ struct _GstFastvlmTextPad {
     gboolean dead;     /* downstream wants no more: EOS or an error */
     gboolean ended;    /* EOS was pushed */
     gboolean announce; /* something was linked */
+    gint64 retry_us;   /* when to announce again to a peer that was not active; 0: no need */
     GstClockTime repeat;
 
     GstSegment latest; /* set last; what frame_pts is in */
@@ -463,10 +467,10 @@ static GstFlowReturn push_object(GstFastvlmTextPad *self, GstMiniObject *object,
         gst_pad_push_event(pad, GST_EVENT_CAST(object));
     } else if (dead) {
         gst_mini_object_unref(object);
-    } else if (GST_IS_EVENT(object)) {
-        gst_pad_push_event(pad, GST_EVENT_CAST(object));
-    } else {
+    } else if (GST_IS_BUFFER(object)) {
         return gst_pad_push(pad, GST_BUFFER_CAST(object));
+    } else if (!gst_pad_push_event(pad, GST_EVENT_CAST(object)) && gst_pad_is_linked(pad)) {
+        return GST_FLOW_FLUSHING;
     }
     return GST_FLOW_OK;
 }
@@ -484,17 +488,22 @@ static GstFlowReturn push_batch(GstFastvlmTextPad *self, Batch *batch, gboolean 
     return flow;
 }
 
-/* With the lock held: what became of a text buffer. */
-static void note_flow(GstFastvlmTextPad *self, const Batch *batch, GstFlowReturn flow)
+/* With the lock held. */
+static void note_flow(GstFastvlmTextPad *self, const Batch *batch, gboolean has_text,
+                      GstFlowReturn flow)
 {
-    self->undelivered = flow != GST_FLOW_OK;
-    if (flow == GST_FLOW_NOT_LINKED || flow == GST_FLOW_FLUSHING) {
+    const gboolean unheard = flow == GST_FLOW_NOT_LINKED || flow == GST_FLOW_FLUSHING;
+
+    self->retry_us = flow == GST_FLOW_FLUSHING ? g_get_monotonic_time() + RETRY_INTERVAL : 0;
+    if (has_text) {
+        self->undelivered = flow != GST_FLOW_OK;
+    }
+    if (has_text && unheard) {
         /* Nobody has it: nothing to wait for. */
         self->text_end = NO_MARK;
         self->covered = batch->covered;
-    } else if (flow != GST_FLOW_OK) {
-        self->dead = TRUE;
     }
+    self->dead = self->dead || (flow != GST_FLOW_OK && !unheard);
 }
 
 static void post_flow_error(GstFastvlmTextPad *self, GstFlowReturn flow)
@@ -507,6 +516,17 @@ static void post_flow_error(GstFastvlmTextPad *self, GstFlowReturn flow)
     }
 }
 
+/* With the lock held. */
+static void wait_for_news(GstFastvlmTextPad *self)
+{
+    if (self->retry_us == 0) {
+        g_cond_wait(&self->cond, &self->lock);
+    } else if (!g_cond_wait_until(&self->cond, &self->lock, self->retry_us)) {
+        self->retry_us = 0;
+        self->announce = TRUE;
+    }
+}
+
 static void run_task(gpointer user_data)
 {
     GstFastvlmTextPad *self = user_data;
@@ -514,7 +534,7 @@ static void run_task(gpointer user_data)
 
     g_mutex_lock(&self->lock);
     while (!self->stopping && !next_batch(self, &batch)) {
-        g_cond_wait(&self->cond, &self->lock);
+        wait_for_news(self);
     }
     if (self->stopping) {
         g_mutex_unlock(&self->lock);
@@ -533,9 +553,7 @@ static void run_task(gpointer user_data)
     }
 
     g_mutex_lock(&self->lock);
-    if (has_text) {
-        note_flow(self, &batch, flow);
-    }
+    note_flow(self, &batch, has_text, flow);
     self->busy = FALSE;
     g_cond_broadcast(&self->cond);
     g_mutex_unlock(&self->lock);
@@ -552,6 +570,7 @@ static void forget_all(GstFastvlmTextPad *self)
     self->frame_pts = self->frame_duration = GST_CLOCK_TIME_NONE;
     self->covered = self->text_end = NO_MARK;
     self->flushing = self->dead = self->ended = self->announce = FALSE;
+    self->retry_us = 0;
 }
 
 /* TRUE if the task has left downstream within a little while. */
@@ -687,6 +706,7 @@ static void forget_flushed(GstFastvlmTextPad *self, gboolean reset_time)
     self->frame_pts = GST_CLOCK_TIME_NONE;
     self->covered = self->text_end = NO_MARK;
     self->ended = self->dead = FALSE;
+    self->retry_us = 0;
     if (reset_time) {
         drop_items(self, ITEM_SEGMENT);
         gst_segment_init(&self->latest, GST_FORMAT_UNDEFINED);

@@ -614,6 +614,34 @@ static void test_linked_late(void)
     rig_free(rig);
 }
 
+/* Linked before the peer's element has started, as applications do; no frame moves meanwhile. */
+static void test_peer_starts_late(void)
+{
+    Rig *rig = rig_new_unlinked();
+
+    gst_pad_set_active(rig->peer, FALSE);
+    link_peer(rig);
+    gst_fastvlm_text_pad_set_stream(rig->pad, TRUE, 42, 6);
+    set_segment(rig, 1.0, 0, GST_CLOCK_TIME_NONE, 0);
+    frame(rig, 0);
+    g_usleep(QUIET_US);
+    gst_pad_set_active(rig->peer, TRUE);
+    expect(rig, "stream", "caps", "segment 0", "gap 40+0", NULL);
+    gst_pad_set_active(rig->peer, FALSE);
+    caption(rig, "current", LIVE, 50 * MS);
+    g_usleep(QUIET_US);
+    gst_pad_set_active(rig->peer, TRUE);
+    for (const char *line = ""; g_strcmp0(line, "text 40+50 current") != 0;) {
+        line = next_line(rig, PATIENCE_US);
+        g_assert_nonnull(line);
+    }
+    expect(rig, "gap 90+0", NULL);
+    expect_quiet(rig);
+    g_usleep(2 * QUIET_US);
+    expect_quiet(rig);
+    rig_free(rig);
+}
+
 static void test_relinked(void)
 {
     Rig *rig = rig_new();
@@ -871,6 +899,7 @@ int main(int argc, char **argv)
     g_test_add_func("/text/flush", test_flush);
     g_test_add_func("/text/flush-at-once", test_flush_at_once);
     g_test_add_func("/text/linked-late", test_linked_late);
+    g_test_add_func("/text/peer-starts-late", test_peer_starts_late);
     g_test_add_func("/text/relinked", test_relinked);
     g_test_add_func("/text/flow", test_flow);
     g_test_add_func("/text/repeat-live", test_repeat_live);
