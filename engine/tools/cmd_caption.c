@@ -58,7 +58,8 @@ static void begin_answer(TextStream *stream)
     g_clear_pointer(&stream->progress, progress_free);
     if (stream->heading) {
         char *name = g_utf8_make_valid(stream->heading, -1);
-        printf("%s: ", name);
+        write_piece(name, strlen(name), stream->terminal);
+        printf(": ");
         g_free(name);
     }
     stream->started = TRUE;
@@ -203,12 +204,10 @@ static int caption_files(Caption *caption, const char *const *paths, guint n_pat
         code = open_session(caption);
     if (code != EXIT_OK)
         return code;
-    for (guint i = 0; i < n_paths; i++) {
-        int file_code = caption_file(caption, paths[i]);
+    for (guint i = 0; i < n_paths && code <= EXIT_FAILED; i++) {
+        int file_code = interrupt_raised() ? interrupt_fail() : caption_file(caption, paths[i]);
         if (file_code != EXIT_OK)
             code = file_code;
-        if (interrupt_raised())
-            break;
     }
     interrupt_attach(NULL);
     fastvlm_session_free(caption->session);
