@@ -18,9 +18,12 @@ import words
 
 ROWS = 16                      # image rows at 256 pixels
 GRIDS = (16, 8)                # cells a side of the auxiliary targets
+# Classes of a cell: shape, colour, size, digit; and for the image rows also the place's name, how
+# many equal things there are, and which of a number's digits it is.
 AUX_SIZES = (len(words.SHAPES) + 1, len(words.COLORS) + 1, len(words.SIZES) + 1, 11)
+MORE_SIZES = (len(words.PLACES) + 1, 6, 4)
 WHOLE = ["shapes", "number", "plain", *words.PATTERNS]
-AUX = {"cell": sum(AUX_SIZES), "whole": len(WHOLE) + len(words.BACKGROUNDS)}
+AUX = {"cell": sum(AUX_SIZES), "more": sum(MORE_SIZES), "whole": len(WHOLE) + len(words.BACKGROUNDS)}
 
 
 def rng_for(split, index):
@@ -29,22 +32,28 @@ def rng_for(split, index):
 
 
 def cell_targets(scene, box, grid):
-    """int [grid, grid, 4]: shape, colour, size and digit of each cell (0: nothing).
+    """int [grid, grid, 7]: AUX_SIZES' and MORE_SIZES' classes of each cell (0: nothing).
 
     A thing is marked in its centre's cell and in every cell whose centre it surely covers.
     """
-    cells = np.zeros((grid, grid, 4), np.int64)
+    cells = np.zeros((grid, grid, 7), np.int64)
     x, y, w, h = box
     pitch = augment.SIDE / grid
     middle = (np.arange(grid) + 0.5) * pitch
+    equal = dict(questions.groups_of(scene.things))
     for t in scene.things:
         cx, cy, reach = x + t.x * w, y + t.y * h, 0.55 * t.r * min(w, h)
         on = (middle[None] - cx) ** 2 + (middle[:, None] - cy) ** 2 < reach ** 2
         on[int(cy / pitch), int(cx / pitch)] = True
         cells[on, :3] = (words.SHAPES.index(t.shape) + 1, words.COLORS.index(t.color) + 1,
                          words.SIZES.index(t.size) + 1)
-    for u, v, digit in scene.digits:
-        cells[int((y + v * h) / pitch), int((x + u * w) / pitch), 3] = digit + 1
+        place = questions.place_of(t)
+        cells[on, 4:6] = (words.PLACES.index(place) + 1 if place else 0,
+                          equal[t.shape, t.color, t.size])
+    for i, (u, v, digit) in enumerate(scene.digits):
+        cell = cells[int((y + v * h) / pitch), int((x + u * w) / pitch)]
+        cell[1] = words.COLORS.index(scene.number_color) + 1
+        cell[3::3] = digit + 1, i + 1
     return cells
 
 

@@ -198,6 +198,7 @@ class Model(nn.Module):
         self.layers = nn.ModuleList([Layer(cfg) for _ in range(cfg["n_layers"])])
         self.norm = nn.Parameter(torch.ones(h))
         self.aux_cells = nn.Linear(h, 4 * aux["cell"])
+        self.aux_more = nn.Linear(h, 4 * aux["more"])
         self.aux_taps = nn.ModuleList([nn.Conv2d(d, aux["cell"], 1) for d in cfg["dims"][2:4]])
         self.aux_whole = nn.Linear(h, aux["whole"])
         nn.init.normal_(self.embed.weight, std=0.05)

@@ -54,16 +54,16 @@ def attention_mask(segment):
     return torch.zeros(see.shape).masked_fill_(~see, -1e9)[:, None]
 
 
-def cell_loss(logits, flat):
-    """Shape, colour, size and digit of cells: logits [N, sum], targets int [N, 4].
+def cell_loss(logits, flat, sizes, presence):
+    """Classes of cells: logits [N, sum of sizes], targets int [N, len(sizes)], 0 for none.
 
     Whether something is there is learned apart from what it is: together, the many empty cells
     drown shape and colour out.
     """
     loss = 0.0
-    for i, part in enumerate(logits.split(data.AUX_SIZES, 1)):
+    for i, part in enumerate(logits.split(sizes, 1)):
         on = flat[:, i] > 0
-        if i in (0, 3):
+        if i in presence:
             there = part[:, 1:].logsumexp(1) - part[:, 0]
             loss = loss + F.binary_cross_entropy_with_logits(there, on.float(),
                                                              torch.where(on, 1.0, 0.1))
@@ -74,11 +74,16 @@ def cell_loss(logits, flat):
 
 def aux_loss(model, rows, taps, whole, grids):
     """What each cell holds, read off the image rows and off earlier maps; and the whole picture."""
-    g = data.GRIDS[1]
-    out = model.aux_cells(rows).view(len(rows), g // 2, g // 2, 2, 2, -1).transpose(2, 3)
-    loss = cell_loss(out.reshape(len(rows) * g * g, -1), grids[1].view(-1, 4))
+    g, n = data.GRIDS[1], len(data.AUX_SIZES)
+    loss = 0.0
+    for head, sizes, part in ((model.aux_cells, data.AUX_SIZES, slice(0, n)),
+                              (model.aux_more, data.MORE_SIZES, slice(n, None))):
+        out = head(rows).view(len(rows), g // 2, g // 2, 2, 2, -1).transpose(2, 3)
+        loss = loss + cell_loss(out.reshape(len(rows) * g * g, -1),
+                                grids[1].flatten(0, 2)[:, part], sizes, () if part.start else (0, 3))
     for head, x, cells in zip(model.aux_taps, taps, grids):
-        loss = loss + cell_loss(head(x).permute(0, 2, 3, 1).flatten(0, 2), cells.view(-1, 4))
+        loss = loss + cell_loss(head(x).permute(0, 2, 3, 1).flatten(0, 2),
+                                cells.flatten(0, 2)[:, :n], data.AUX_SIZES, (0, 3))
     a, c = model.aux_whole(rows.mean(1)).split((len(data.WHOLE), len(data.words.BACKGROUNDS)), 1)
     loss = loss + 0.5 * F.cross_entropy(a, whole[:, 0])
     return loss + 0.5 * F.cross_entropy(c, whole[:, 1], ignore_index=-1)
