@@ -851,6 +851,38 @@ static void test_new_segment_complete(void)
     rig_free(rig);
 }
 
+/* Times that nobody means: no arithmetic breaks, and text goes on with the next sane ones. */
+static void test_nonsense_times(void)
+{
+    static const GstClockTime TIMES[] = {G_MAXINT64, (GstClockTime)G_MAXINT64 + 1, G_MAXUINT64 - 1,
+                                         (GstClockTime)1 << 62};
+    Rig *rig = rig_new();
+
+    gst_fastvlm_text_pad_set_stream(rig->pad, FALSE, 0, 6);
+    for (guint i = 0; i < 4 * G_N_ELEMENTS(TIMES); i++) {
+        const GstClockTime time = TIMES[i % G_N_ELEMENTS(TIMES)];
+        const gboolean backwards = i / G_N_ELEMENTS(TIMES) % 2 == 1;
+
+        gst_fastvlm_text_pad_set_repeat(rig->pad, i % 3 == 0 ? time : 0);
+        set_segment(rig, backwards ? -1e9 : 1e9, 0, i < 8 ? 5000 * MS : G_MAXINT64, 0);
+        frame(rig, 1000);
+        caption(rig, "far", time, 40 * MS);
+        caption(rig, "long", 1000 * MS, time);
+        caption(rig, "long", LIVE, time);
+        gst_fastvlm_text_pad_set_position(rig->pad, 1000 * MS, time);
+        gst_fastvlm_text_pad_set_position(rig->pad, time, time);
+        g_usleep(2000);
+    }
+    gst_fastvlm_text_pad_set_repeat(rig->pad, 0);
+    set_segment(rig, 1.0, 0, GST_CLOCK_TIME_NONE, 0);
+    caption(rig, "sane", 0, 40 * MS);
+    for (const char *line = ""; g_strcmp0(line, "text 0+40 sane") != 0;) {
+        line = next_line(rig, PATIENCE_US);
+        g_assert_nonnull(line);
+    }
+    rig_free(rig);
+}
+
 /* What muxers copy raw. */
 static void test_harmless(void)
 {
@@ -909,6 +941,7 @@ int main(int argc, char **argv)
     g_test_add_func("/text/segment-end", test_segment_end);
     g_test_add_func("/text/new-segment", test_new_segment);
     g_test_add_func("/text/new-segment-complete", test_new_segment_complete);
+    g_test_add_func("/text/nonsense-times", test_nonsense_times);
     g_test_add_func("/text/harmless", test_harmless);
     g_test_add_func("/text/released-while-held", test_released_while_held);
     return g_test_run();
