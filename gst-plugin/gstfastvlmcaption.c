@@ -115,7 +115,7 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *p
     GstFastvlmCaption *self = GST_FASTVLM_CAPTION(object);
 
     if (id == PROP_STATS) {
-        g_value_take_boxed(value, gst_fastvlm_stats_to_structure(&self->stats));
+        g_value_take_boxed(value, gst_fastvlm_stats_to_structure(self->stats));
         return;
     }
     GST_OBJECT_LOCK(self);
@@ -215,6 +215,33 @@ static void release_pad(GstElement *element, GstPad *pad)
 
 /* ---- states ---- */
 
+GstFastvlmWorker *gst_fastvlm_caption_get_worker(GstFastvlmCaption *self)
+{
+    GST_OBJECT_LOCK(self);
+    GstFastvlmWorker *worker = self->worker != NULL ? gst_fastvlm_worker_ref(self->worker) : NULL;
+    GST_OBJECT_UNLOCK(self);
+    return worker;
+}
+
+/* Takes `worker`; returns the one before. */
+static GstFastvlmWorker *set_worker(GstFastvlmCaption *self, GstFastvlmWorker *worker)
+{
+    GST_OBJECT_LOCK(self);
+    GstFastvlmWorker *old = self->worker;
+    self->worker = worker;
+    GST_OBJECT_UNLOCK(self);
+    return old;
+}
+
+/* Frees a streaming thread that waits for a caption. */
+static void cancel(GstFastvlmCaption *self)
+{
+    GstFastvlmWorker *worker = gst_fastvlm_caption_get_worker(self);
+
+    gst_fastvlm_worker_cancel(worker);
+    gst_fastvlm_worker_unref(worker);
+}
+
 static void copy_settings(GstFastvlmCaption *self, GstFastvlmSettings *settings)
 {
     GST_OBJECT_LOCK(self);
@@ -264,12 +291,13 @@ static gboolean start(GstFastvlmCaption *self)
         gst_fastvlm_settings_clear(&settings);
         return FALSE;
     }
-    gst_fastvlm_stats_reset(&self->stats);
+    gst_fastvlm_stats_reset(self->stats);
     gst_fastvlm_caption_reset_flow(self);
     self->last_final_us = self->last_behind_us = self->last_failed_us = 0;
     g_clear_pointer(&self->last_failure, g_free);
     self->seek_seqnum = GST_SEQNUM_INVALID;
-    gst_fastvlm_worker_start(self->worker, &settings);
+    set_worker(self, gst_fastvlm_worker_new(&gst_fastvlm_caption_worker_funcs, self, self->stats,
+                                            &settings));
     gst_fastvlm_settings_clear(&settings);
     return TRUE;
 }
@@ -277,7 +305,10 @@ static gboolean start(GstFastvlmCaption *self)
 /* With the pads inactive. */
 static void stop(GstFastvlmCaption *self)
 {
-    gst_fastvlm_worker_stop(self->worker);
+    GstFastvlmWorker *worker = set_worker(self, NULL);
+
+    gst_fastvlm_worker_stop(worker);
+    gst_fastvlm_worker_unref(worker);
     gst_fastvlm_caption_forget(self);
     gst_fastvlm_caption_reset_flow(self);
     gst_fastvlm_copier_free(self->copier);
@@ -292,8 +323,8 @@ static GstStateChangeReturn change_state(GstElement *element, GstStateChange tra
         return GST_STATE_CHANGE_FAILURE;
     }
     if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) {
-        /* Frees the streaming thread, which the pads' deactivation waits for. */
-        gst_fastvlm_worker_cancel(self->worker);
+        /* Deactivating the pads waits for the streaming thread. */
+        cancel(self);
     }
     const GstStateChangeReturn result =
         GST_ELEMENT_CLASS(gst_fastvlm_caption_parent_class)->change_state(element, transition);
@@ -310,10 +341,9 @@ static void finalize(GObject *object)
 {
     GstFastvlmCaption *self = GST_FASTVLM_CAPTION(object);
 
-    gst_fastvlm_worker_free(self->worker);
     gst_fastvlm_overlay_free(self->overlay);
     gst_fastvlm_copier_free(self->copier);
-    gst_fastvlm_stats_clear(&self->stats);
+    gst_fastvlm_stats_unref(self->stats);
     gst_fastvlm_settings_clear(&self->settings);
     gst_fastvlm_answer_unref(self->current);
     gst_clear_caps(&self->caps);
@@ -379,12 +409,11 @@ static void gst_fastvlm_caption_init(GstFastvlmCaption *self)
     gst_element_add_pad(GST_ELEMENT(self), self->src_pad);
 
     g_mutex_init(&self->text_lock);
-    gst_fastvlm_stats_init(&self->stats);
+    self->stats = gst_fastvlm_stats_new();
     gst_fastvlm_settings_init(&self->settings);
     gst_fastvlm_sampler_init(&self->sampler, self->settings.interval);
     self->copier = gst_fastvlm_copier_new();
     self->overlay = gst_fastvlm_overlay_new();
-    self->worker = gst_fastvlm_worker_new(&gst_fastvlm_caption_worker_funcs, self, &self->stats);
     self->current_duration = GST_CLOCK_TIME_NONE;
     gst_fastvlm_caption_reset_flow(self);
 }

@@ -12,20 +12,23 @@
 
 #define GST_CAT_DEFAULT gst_fastvlm_caption_debug
 
-/* The settings that the streaming thread goes by, read once a frame. */
+/* What a frame is treated by, read once. */
 typedef struct {
     GstFastvlmMode mode;
     GstClockTime interval;
     gboolean overlay;
-} FlowSettings;
+    GstFastvlmWorker *worker; /* a reference */
+} Rules;
 
-static FlowSettings get_settings(GstFastvlmCaption *self)
+static gboolean get_rules(GstFastvlmCaption *self, Rules *rules)
 {
+    rules->worker = gst_fastvlm_caption_get_worker(self);
     GST_OBJECT_LOCK(self);
-    const FlowSettings settings = {self->settings.mode, self->settings.interval,
-                                   self->settings.overlay};
+    rules->mode = self->settings.mode;
+    rules->interval = self->settings.interval;
+    rules->overlay = self->settings.overlay;
     GST_OBJECT_UNLOCK(self);
-    return settings;
+    return rules->worker != NULL;
 }
 
 void gst_fastvlm_caption_reset_flow(GstFastvlmCaption *self)
@@ -105,11 +108,12 @@ static GstFastvlmSample *make_sample(GstFastvlmCaption *self, const GstBuffer *b
 static void drop_sample(GstFastvlmCaption *self, GstFastvlmSample *sample, GstBuffer *buffer)
 {
     GST_WARNING_OBJECT(self, "frame %" GST_PTR_FORMAT " cannot be read: not captioned", buffer);
-    gst_fastvlm_stats_add_skipped(&self->stats, 1);
+    gst_fastvlm_stats_add_skipped(self->stats, 1);
     g_free(sample);
 }
 
-static void offer_live(GstFastvlmCaption *self, GstBuffer *buffer, GstClockTime running_time)
+static void offer_live(GstFastvlmCaption *self, GstFastvlmWorker *worker, GstBuffer *buffer,
+                       GstClockTime running_time)
 {
     GstFastvlmSample *sample = make_sample(self, buffer, running_time);
 
@@ -117,13 +121,13 @@ static void offer_live(GstFastvlmCaption *self, GstBuffer *buffer, GstClockTime 
         drop_sample(self, sample, buffer);
         return;
     }
-    gst_fastvlm_worker_offer(self->worker, sample);
+    gst_fastvlm_worker_offer(worker, sample);
 }
 
 /* The streaming thread waits, so the frame itself will do; but not an interlaced one, which lacks
  * the row that the copier adds. */
-static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstBuffer *buffer,
-                                      GstClockTime running_time)
+static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstFastvlmWorker *worker,
+                                      GstBuffer *buffer, GstClockTime running_time)
 {
     GstFastvlmSample *sample = make_sample(self, buffer, running_time);
 
@@ -136,16 +140,15 @@ static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstBuffer *buffer
                           (NULL));
         return GST_FLOW_ERROR;
     }
-    return gst_fastvlm_worker_caption(self->worker, sample);
+    return gst_fastvlm_worker_caption(worker, sample);
 }
 
 /* Whether this frame is to be captioned; moves the grid on. */
-static gboolean is_sample(GstFastvlmCaption *self, const FlowSettings *settings,
-                          GstClockTime running_time)
+static gboolean is_sample(GstFastvlmCaption *self, const Rules *rules, GstClockTime running_time)
 {
-    gst_fastvlm_sampler_set_interval(&self->sampler, settings->interval);
-    if (settings->mode == GST_FASTVLM_MODE_LIVE && settings->interval == 0 &&
-        !gst_fastvlm_worker_is_idle(self->worker)) {
+    gst_fastvlm_sampler_set_interval(&self->sampler, rules->interval);
+    if (rules->mode == GST_FASTVLM_MODE_LIVE && rules->interval == 0 &&
+        !gst_fastvlm_worker_is_idle(rules->worker)) {
         return FALSE;
     }
     return gst_fastvlm_sampler_take(&self->sampler, running_time);
@@ -171,19 +174,18 @@ static void check_live(GstFastvlmCaption *self)
     }
 }
 
-static GstFlowReturn look_at(GstFastvlmCaption *self, const FlowSettings *settings,
-                             GstBuffer *buffer)
+static GstFlowReturn look_at(GstFastvlmCaption *self, const Rules *rules, GstBuffer *buffer)
 {
     const GstClockTime running_time = get_running_time(self, buffer);
-    const gboolean sampled = is_sample(self, settings, running_time);
+    const gboolean sampled = is_sample(self, rules, running_time);
 
-    gst_fastvlm_stats_add_frame(&self->stats, sampled);
-    if (settings->mode == GST_FASTVLM_MODE_COMPLETE) {
+    gst_fastvlm_stats_add_frame(self->stats, sampled);
+    if (rules->mode == GST_FASTVLM_MODE_COMPLETE) {
         check_live(self);
-        return sampled ? caption_complete(self, buffer, running_time) : GST_FLOW_OK;
+        return sampled ? caption_complete(self, rules->worker, buffer, running_time) : GST_FLOW_OK;
     }
     if (sampled) {
-        offer_live(self, buffer, running_time);
+        offer_live(self, rules->worker, buffer, running_time);
     }
     return GST_FLOW_OK;
 }
@@ -215,12 +217,12 @@ static void move_text(GstFastvlmCaption *self, GstClockTime pts, GstClockTime du
     g_mutex_unlock(&self->text_lock);
 }
 
-static GstFlowReturn prepare_caps(GstFastvlmCaption *self, const FlowSettings *settings)
+static GstFlowReturn prepare_caps(GstFastvlmCaption *self, const Rules *rules)
 {
     if (self->caps == NULL) {
         return GST_FLOW_NOT_NEGOTIATED;
     }
-    if (gst_pad_needs_reconfigure(self->src_pad) || self->overlays != settings->overlay) {
+    if (gst_pad_needs_reconfigure(self->src_pad) || self->overlays != rules->overlay) {
         return gst_fastvlm_caption_negotiate(self);
     }
     return GST_FLOW_OK;
@@ -230,12 +232,16 @@ GstFlowReturn gst_fastvlm_caption_chain(GstPad *pad, GstObject *parent, GstBuffe
 {
     GstFastvlmCaption *self = GST_FASTVLM_CAPTION(parent);
     const GstClockTime entry = gst_util_get_timestamp();
-    const FlowSettings settings = get_settings(self);
-    GstFlowReturn flow = prepare_caps(self, &settings);
+    GstFlowReturn flow = GST_FLOW_FLUSHING;
+    Rules rules;
 
-    if (flow == GST_FLOW_OK) {
-        flow = look_at(self, &settings, buffer);
+    if (get_rules(self, &rules)) {
+        flow = prepare_caps(self, &rules);
     }
+    if (flow == GST_FLOW_OK) {
+        flow = look_at(self, &rules, buffer);
+    }
+    gst_fastvlm_worker_unref(rules.worker);
     if (flow != GST_FLOW_OK) {
         gst_buffer_unref(buffer);
         return flow;
@@ -243,7 +249,7 @@ GstFlowReturn gst_fastvlm_caption_chain(GstPad *pad, GstObject *parent, GstBuffe
     note_pts(self, GST_BUFFER_PTS(buffer));
     move_text(self, GST_BUFFER_PTS(buffer), get_frame_duration(self, buffer));
     buffer = dress(self, buffer);
-    gst_fastvlm_stats_add_through(&self->stats, gst_util_get_timestamp() - entry);
+    gst_fastvlm_stats_add_through(self->stats, gst_util_get_timestamp() - entry);
     return gst_pad_push(self->src_pad, buffer);
 }
 
@@ -291,7 +297,12 @@ static void set_segment(GstFastvlmCaption *self, GstEvent *event)
 
 static void end_stream(GstFastvlmCaption *self, GstEvent *event)
 {
-    gst_fastvlm_worker_drain(self->worker, GST_FASTVLM_EOS_WAIT_US);
+    GstFastvlmWorker *worker = gst_fastvlm_caption_get_worker(self);
+
+    if (worker != NULL) {
+        gst_fastvlm_worker_drain(worker, GST_FASTVLM_EOS_WAIT_US);
+        gst_fastvlm_worker_unref(worker);
+    }
     g_mutex_lock(&self->text_lock);
     self->ended = TRUE;
     self->eos_seqnum = gst_event_get_seqnum(event);
@@ -305,8 +316,12 @@ static void end_stream(GstFastvlmCaption *self, GstEvent *event)
 static gboolean start_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event)
 {
     GstFastvlmTextPad *text_pad = ref_text_pad(self);
+    GstFastvlmWorker *worker = gst_fastvlm_caption_get_worker(self);
 
-    gst_fastvlm_worker_cancel(self->worker);
+    if (worker != NULL) {
+        gst_fastvlm_worker_cancel(worker);
+        gst_fastvlm_worker_unref(worker);
+    }
     if (text_pad != NULL) {
         gst_fastvlm_text_pad_flush_start(text_pad, gst_event_ref(event));
         gst_object_unref(text_pad);
@@ -314,15 +329,9 @@ static gboolean start_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *even
     return gst_pad_event_default(pad, GST_OBJECT(self), event);
 }
 
-/* Takes `event`. Between cancel and resume nothing is published, so nothing follows the flush. */
-static gboolean stop_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event)
+/* With the worker cancelled: no trace of an earlier frame is left. */
+static void forget_stream(GstFastvlmCaption *self, gboolean reset_time)
 {
-    GstFastvlmTextPad *text_pad = ref_text_pad(self);
-    gboolean reset_time;
-
-    gst_event_parse_flush_stop(event, &reset_time);
-    gst_fastvlm_worker_cancel(self->worker);
-    gst_fastvlm_worker_settle(self->worker);
     gst_fastvlm_caption_forget(self);
     gst_fastvlm_sampler_reset(&self->sampler);
     self->last_pts = self->last_span = GST_CLOCK_TIME_NONE;
@@ -331,17 +340,34 @@ static gboolean stop_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event
     }
     g_mutex_lock(&self->text_lock);
     self->ended = FALSE;
-    self->text_pts = GST_CLOCK_TIME_NONE;
     if (reset_time) {
         gst_segment_init(&self->text_segment, GST_FORMAT_UNDEFINED);
     }
     g_mutex_unlock(&self->text_lock);
+}
+
+/* Takes `event`. Between cancel and resume nothing is published, so nothing follows the flush. */
+static gboolean stop_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event)
+{
+    GstFastvlmTextPad *text_pad = ref_text_pad(self);
+    GstFastvlmWorker *worker = gst_fastvlm_caption_get_worker(self);
+    gboolean reset_time;
+
+    gst_event_parse_flush_stop(event, &reset_time);
+    if (worker != NULL) {
+        gst_fastvlm_worker_cancel(worker);
+        gst_fastvlm_worker_settle(worker);
+    }
+    forget_stream(self, reset_time);
     if (text_pad != NULL) {
         gst_fastvlm_text_pad_flush_stop(text_pad, gst_event_ref(event));
         gst_object_unref(text_pad);
     }
     const gboolean result = gst_pad_event_default(pad, GST_OBJECT(self), event);
-    gst_fastvlm_worker_resume(self->worker);
+    if (worker != NULL) {
+        gst_fastvlm_worker_resume(worker);
+        gst_fastvlm_worker_unref(worker);
+    }
     return result;
 }
 

@@ -39,11 +39,11 @@ struct _GstFastvlmCaption {
 
     GstPad *sink_pad;
     GstPad *src_pad;
-    GstFastvlmStats stats;
-    GstFastvlmWorker *worker;
+    GstFastvlmStats *stats;
     GstFastvlmOverlay *overlay;
 
     /* Under the object lock. */
+    GstFastvlmWorker *worker; /* NULL in READY and below */
     GstFastvlmSettings settings;
     GstFastvlmAnswer *current;     /* the last final one, or NULL */
     GstClockTime current_duration; /* its text buffer's */
@@ -81,6 +81,11 @@ struct _GstFastvlmCaption {
     gint64 last_failed_us;
     char *last_failure;
 };
+
+/* gstfastvlmcaption.c */
+
+/** The worker, a reference of the caller's; NULL in READY and below. */
+GstFastvlmWorker *gst_fastvlm_caption_get_worker(GstFastvlmCaption *self);
 
 /* gstfastvlmflow.c */
 GstFlowReturn gst_fastvlm_caption_chain(GstPad *pad, GstObject *parent, GstBuffer *buffer);

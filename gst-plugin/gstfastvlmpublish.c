@@ -111,7 +111,7 @@ static void make_current(GstFastvlmCaption *self, GstFastvlmAnswer *answer,
     const GstClockTime estimate = estimate_duration(self, answer);
     const GstClockTime duration = sample->complete ? sample->duration : estimate;
 
-    gst_fastvlm_stats_add_caption(&self->stats, result, answer->ttft_ms, answer->age_ms);
+    gst_fastvlm_stats_add_caption(self->stats, result, answer->ttft_ms, answer->age_ms);
     set_current(self, gst_fastvlm_answer_ref(answer), duration);
     draw_text(self, answer);
     push_text(self, answer, sample->complete, duration);
@@ -152,7 +152,7 @@ static void note_model(gpointer user_data, const FastvlmModel *model)
 {
     GstFastvlmCaption *self = user_data;
 
-    gst_fastvlm_stats_set_model(&self->stats, fastvlm_model_get_info(model)->path,
+    gst_fastvlm_stats_set_model(self->stats, fastvlm_model_get_info(model)->path,
                                 fastvlm_precision_to_string(fastvlm_model_get_precision(model)));
 }
 

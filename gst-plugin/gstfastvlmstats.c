@@ -36,16 +36,31 @@ const GstFastvlmStatsField *gst_fastvlm_stats_get_fields(guint *n_fields)
     return fields;
 }
 
-void gst_fastvlm_stats_init(GstFastvlmStats *stats)
+GstFastvlmStats *gst_fastvlm_stats_new(void)
 {
-    memset(stats, 0, sizeof *stats);
+    GstFastvlmStats *stats = g_atomic_rc_box_new0(GstFastvlmStats);
+
     g_mutex_init(&stats->lock);
+    return stats;
 }
 
-void gst_fastvlm_stats_clear(GstFastvlmStats *stats)
+GstFastvlmStats *gst_fastvlm_stats_ref(GstFastvlmStats *stats)
 {
-    gst_fastvlm_stats_reset(stats);
+    return g_atomic_rc_box_acquire(stats);
+}
+
+static void clear_stats(gpointer data)
+{
+    GstFastvlmStats *stats = data;
+
+    g_free(stats->model);
+    g_free(stats->precision);
     g_mutex_clear(&stats->lock);
+}
+
+void gst_fastvlm_stats_unref(GstFastvlmStats *stats)
+{
+    g_atomic_rc_box_release_full(stats, clear_stats);
 }
 
 void gst_fastvlm_stats_reset(GstFastvlmStats *stats)

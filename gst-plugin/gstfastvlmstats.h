@@ -47,8 +47,10 @@ typedef struct {
 /** The table that the property and its documentation are made from. */
 const GstFastvlmStatsField *gst_fastvlm_stats_get_fields(guint *n_fields);
 
-void gst_fastvlm_stats_init(GstFastvlmStats *stats);
-void gst_fastvlm_stats_clear(GstFastvlmStats *stats);
+/** All zero, with one reference: element and worker hold one each. */
+GstFastvlmStats *gst_fastvlm_stats_new(void);
+GstFastvlmStats *gst_fastvlm_stats_ref(GstFastvlmStats *stats);
+void gst_fastvlm_stats_unref(GstFastvlmStats *stats);
 
 /** Back to zero, as at READY -> PAUSED. */
 void gst_fastvlm_stats_reset(GstFastvlmStats *stats);

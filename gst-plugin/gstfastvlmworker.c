@@ -17,21 +17,21 @@
  * from the first news of a load to its end, which video of mode live must not suffer. */
 #define LOAD_GRACE_US (300 * G_TIME_SPAN_MILLISECOND)
 #define LOAD_NEWS_INTERVAL_US (250 * G_TIME_SPAN_MILLISECOND)
+#define LOAD_NEWS_STEP 0.01
 
 /* While the model loads nothing can begin; a frame in the mailbox this old makes way. */
 #define STALE_SAMPLE_US (200 * G_TIME_SPAN_MILLISECOND)
 
-/* Longest wait for an answer that is being published: its handlers may wait for the caller. */
+/* Longest wait for an answer that is being published: its handlers may wait for who waits here. */
 #define SETTLE_US (1 * G_TIME_SPAN_SECOND)
 
 struct _GstFastvlmWorker {
     const GstFastvlmWorkerFuncs *funcs;
     gpointer user_data;
     GstFastvlmStats *stats;
-
-    /* Of the worker's thread alone while it runs. */
     GThread *thread;
-    GstFastvlmModelUse *use;
+
+    /* Of the worker's thread alone. */
     GstFastvlmViewer *viewer;
     char *model_path;
     gint nice;
@@ -43,16 +43,19 @@ struct _GstFastvlmWorker {
     GCond changed;
     /* Under the lock. */
     gboolean quits;
+    gboolean ended;    /* the thread has nothing left to do */
+    gboolean orphaned; /* the element may be gone: never call it */
     gboolean flushing;
     gboolean failed;
-    gboolean busy;       /* a sample is with the model */
-    gboolean publishing; /* an answer is with the element */
-    guint64 epoch;       /* answers to samples of an earlier one are dropped */
+    gboolean busy;    /* a sample is with the model */
+    gboolean calling; /* the thread is in one of the element's funcs */
+    guint64 epoch;    /* answers to samples of an earlier one are dropped */
     GstFastvlmSample *mailbox;
     guint n_replaced;        /* in the mailbox since the sample that is with the model */
     guint64 submitted;       /* last ticket given */
     guint64 finished;        /* last ticket done */
     FastvlmSession *session; /* NULL before the model is loaded */
+    GstFastvlmModelUse *use; /* NULL once the thread is done with it */
 };
 
 /* One sample's way through the model. */
@@ -86,21 +89,31 @@ static void free_sample(GstFastvlmWorker *worker, GstFastvlmSample *sample)
     g_free(sample);
 }
 
-/* ---- publishing: never with the lock held, never for an epoch that is over ---- */
+/* ---- calls into the element: never with the lock held, never once it may be gone ---- */
 
-static gboolean begin_publish(GstFastvlmWorker *worker, guint64 epoch)
+static gboolean begin_call(GstFastvlmWorker *worker)
 {
     g_mutex_lock(&worker->lock);
-    const gboolean ok = epoch == worker->epoch && !worker->flushing && !worker->quits;
-    worker->publishing = ok;
+    worker->calling = !worker->orphaned;
+    const gboolean ok = worker->calling;
     g_mutex_unlock(&worker->lock);
     return ok;
 }
 
-static void end_publish(GstFastvlmWorker *worker)
+/* The same for what belongs to a sample: not if that is of an epoch that is over. */
+static gboolean begin_publish(GstFastvlmWorker *worker, guint64 epoch)
 {
     g_mutex_lock(&worker->lock);
-    worker->publishing = FALSE;
+    worker->calling = epoch == worker->epoch && !worker->flushing && !worker->quits;
+    const gboolean ok = worker->calling;
+    g_mutex_unlock(&worker->lock);
+    return ok;
+}
+
+static void end_call(GstFastvlmWorker *worker)
+{
+    g_mutex_lock(&worker->lock);
+    worker->calling = FALSE;
     g_cond_broadcast(&worker->changed);
     g_mutex_unlock(&worker->lock);
 }
@@ -131,7 +144,7 @@ static gboolean publish(const Caption *caption, GstFastvlmAnswer *answer,
     }
     worker->sequence = caption->sequence;
     worker->funcs->publish(worker->user_data, answer, caption->sample, result);
-    end_publish(worker);
+    end_call(worker);
     return TRUE;
 }
 
@@ -233,7 +246,7 @@ static gboolean tell_failure(const Caption *caption, const GError *error)
         return TRUE;
     }
     worker->funcs->failed(worker->user_data, error, FALSE, fatal);
-    end_publish(worker);
+    end_call(worker);
     return !fatal;
 }
 
@@ -244,11 +257,15 @@ static gboolean caption_sample(GstFastvlmWorker *worker, GstFastvlmSample *sampl
     GError *error = NULL;
     gboolean go_on = TRUE;
 
+    if (!begin_publish(worker, epoch)) {
+        return TRUE;
+    }
+    worker->funcs->get_settings(worker->user_data, &caption.settings);
+    end_call(worker);
     caption.start_us = g_get_monotonic_time();
     /* A number is used up when it is first published, so that finals count without holes. */
     caption.sequence = worker->sequence + 1;
     caption.text = g_string_new(NULL);
-    worker->funcs->get_settings(worker->user_data, &caption.settings);
     if (show_frame(&caption, &error) && answer_prompt(&caption, &result, &error)) {
         sample->captioned = publish_final(&caption, &result);
         fastvlm_result_clear(&result);
@@ -303,8 +320,9 @@ static void run_captions(GstFastvlmWorker *worker)
     gboolean go_on = TRUE;
 
     while (go_on && (sample = take_sample(worker, &epoch, &n_replaced)) != NULL) {
-        if (n_replaced > 0) {
+        if (n_replaced > 0 && begin_publish(worker, epoch)) {
             worker->funcs->behind(worker->user_data, n_replaced, worker->last_total_ms);
+            end_call(worker);
         }
         go_on = caption_sample(worker, sample, epoch);
         finish_sample(worker, sample, go_on);
@@ -316,6 +334,9 @@ static void tell_progress(GstFastvlmWorker *worker, GstProgressType type, double
     char *text;
 
     switch (type) {
+    case GST_PROGRESS_TYPE_START:
+        text = g_strdup_printf("Loading model %s", worker->model_path);
+        break;
     case GST_PROGRESS_TYPE_COMPLETE:
         text = g_strdup_printf("Loaded model %s", worker->model_path);
         break;
@@ -329,7 +350,10 @@ static void tell_progress(GstFastvlmWorker *worker, GstProgressType type, double
         text =
             g_strdup_printf("Loading model %s: %d %%", worker->model_path, (int)(100 * fraction));
     }
-    worker->funcs->progress(worker->user_data, type, text);
+    if (begin_call(worker)) {
+        worker->funcs->progress(worker->user_data, type, text);
+        end_call(worker);
+    }
     g_free(text);
 }
 
@@ -339,17 +363,21 @@ static GstFastvlmLoadState await_model(GstFastvlmWorker *worker, FastvlmModel **
 {
     GstFastvlmLoadState state;
     gboolean told = FALSE;
-    double fraction = 0;
+    double fraction = 0, told_fraction = 0;
     gint64 next_news_us = g_get_monotonic_time() + LOAD_GRACE_US;
 
     while ((state = gst_fastvlm_model_use_wait(worker->use, next_news_us, &fraction, model,
                                                error)) == GST_FASTVLM_LOAD_GOES_ON) {
-        if (g_get_monotonic_time() >= next_news_us) {
+        if (g_get_monotonic_time() < next_news_us) {
+            continue;
+        }
+        if (!told || fraction - told_fraction >= LOAD_NEWS_STEP) {
             tell_progress(worker, told ? GST_PROGRESS_TYPE_CONTINUE : GST_PROGRESS_TYPE_START,
                           fraction);
             told = TRUE;
-            next_news_us = g_get_monotonic_time() + LOAD_NEWS_INTERVAL_US;
+            told_fraction = fraction;
         }
+        next_news_us = g_get_monotonic_time() + LOAD_NEWS_INTERVAL_US;
     }
     if (state == GST_FASTVLM_LOAD_INTERRUPTED) {
         if (told) {
@@ -372,14 +400,18 @@ static gboolean load(GstFastvlmWorker *worker)
     GError *error = NULL;
     const GstFastvlmLoadState state = await_model(worker, &model, &error);
 
-    if (state == GST_FASTVLM_LOAD_FAILED) {
+    if (state == GST_FASTVLM_LOAD_FAILED && begin_call(worker)) {
         worker->funcs->failed(worker->user_data, error, TRUE, TRUE);
-        g_clear_error(&error);
+        end_call(worker);
     }
+    g_clear_error(&error);
     if (state != GST_FASTVLM_LOAD_DONE) {
         return FALSE;
     }
-    worker->funcs->loaded(worker->user_data, model);
+    if (begin_call(worker)) {
+        worker->funcs->loaded(worker->user_data, model);
+        end_call(worker);
+    }
     FastvlmSession *session = fastvlm_session_new(model);
     fastvlm_model_unref(model);
     g_mutex_lock(&worker->lock);
@@ -399,6 +431,32 @@ static void lower_priority(gint nice_value)
     }
 }
 
+/* Frees what the thread has, the model's use last; then says that it has ended. */
+static void wind_up(GstFastvlmWorker *worker)
+{
+    g_mutex_lock(&worker->lock);
+    FastvlmSession *session = g_steal_pointer(&worker->session);
+    GstFastvlmModelUse *use = NULL;
+    GstFastvlmSample *waiting = g_steal_pointer(&worker->mailbox);
+    worker->failed = TRUE;
+    g_cond_broadcast(&worker->changed);
+    /* A worker that failed keeps its use, and with it the model shared, until it is stopped. */
+    while (!worker->quits) {
+        g_cond_wait(&worker->changed, &worker->lock);
+    }
+    use = g_steal_pointer(&worker->use);
+    g_mutex_unlock(&worker->lock);
+
+    fastvlm_session_free(session);
+    free_sample(worker, waiting);
+    gst_fastvlm_models_leave(use);
+    g_clear_pointer(&worker->viewer, gst_fastvlm_viewer_free);
+    g_mutex_lock(&worker->lock);
+    worker->ended = TRUE;
+    g_cond_broadcast(&worker->changed);
+    g_mutex_unlock(&worker->lock);
+}
+
 static gpointer run_worker(gpointer data)
 {
     GstFastvlmWorker *worker = data;
@@ -408,71 +466,78 @@ static gpointer run_worker(gpointer data)
     if (load(worker)) {
         run_captions(worker);
     }
-    g_mutex_lock(&worker->lock);
-    FastvlmSession *session = g_steal_pointer(&worker->session);
-    GstFastvlmSample *waiting = g_steal_pointer(&worker->mailbox);
-    worker->failed = TRUE;
-    g_cond_broadcast(&worker->changed);
-    g_mutex_unlock(&worker->lock);
-    fastvlm_session_free(session);
-    free_sample(worker, waiting);
-    g_clear_pointer(&worker->viewer, gst_fastvlm_viewer_free);
+    wind_up(worker);
+    gst_fastvlm_worker_unref(worker);
     return NULL;
 }
 
 /* ---- the element's side ---- */
 
 GstFastvlmWorker *gst_fastvlm_worker_new(const GstFastvlmWorkerFuncs *funcs, gpointer user_data,
-                                         GstFastvlmStats *stats)
+                                         GstFastvlmStats *stats, const GstFastvlmSettings *settings)
 {
-    GstFastvlmWorker *worker = g_new0(GstFastvlmWorker, 1);
+    GstFastvlmWorker *worker = g_atomic_rc_box_new0(GstFastvlmWorker);
 
     worker->funcs = funcs;
     worker->user_data = user_data;
-    worker->stats = stats;
+    worker->stats = gst_fastvlm_stats_ref(stats);
+    worker->model_path = g_strdup(settings->model_path);
+    worker->nice = settings->nice;
     g_mutex_init(&worker->lock);
     g_cond_init(&worker->changed);
+    worker->use = gst_fastvlm_models_join(settings->model_path, settings->precision,
+                                          (int)settings->threads, settings->nice);
+    /* Under the lock: the thread's first look at it comes after. */
+    g_mutex_lock(&worker->lock);
+    worker->thread = g_thread_new("fastvlm-worker", run_worker, gst_fastvlm_worker_ref(worker));
+    g_mutex_unlock(&worker->lock);
     return worker;
 }
 
-void gst_fastvlm_worker_free(GstFastvlmWorker *worker)
+GstFastvlmWorker *gst_fastvlm_worker_ref(GstFastvlmWorker *worker)
 {
-    if (worker == NULL) {
-        return;
-    }
-    g_mutex_clear(&worker->lock);
-    g_cond_clear(&worker->changed);
-    g_free(worker);
+    return g_atomic_rc_box_acquire(worker);
 }
 
-void gst_fastvlm_worker_start(GstFastvlmWorker *worker, const GstFastvlmSettings *settings)
+static void clear_worker(gpointer data)
 {
-    worker->model_path = g_strdup(settings->model_path);
-    worker->nice = settings->nice;
-    worker->sequence = 0;
-    worker->last_partial_us = 0;
-    worker->last_total_ms = 0;
-    worker->quits = worker->flushing = worker->failed = FALSE;
-    worker->n_replaced = 0;
-    worker->use = gst_fastvlm_models_join(settings->model_path, settings->precision,
-                                          (int)settings->threads, settings->nice);
-    worker->thread = g_thread_new("fastvlm-worker", run_worker, worker);
+    GstFastvlmWorker *worker = data;
+
+    gst_fastvlm_stats_unref(worker->stats);
+    g_free(worker->model_path);
+    g_mutex_clear(&worker->lock);
+    g_cond_clear(&worker->changed);
+}
+
+void gst_fastvlm_worker_unref(GstFastvlmWorker *worker)
+{
+    if (worker != NULL) {
+        g_atomic_rc_box_release_full(worker, clear_worker);
+    }
 }
 
 void gst_fastvlm_worker_stop(GstFastvlmWorker *worker)
 {
-    if (worker->thread == NULL) {
-        return;
-    }
+    const gint64 deadline = g_get_monotonic_time() + GST_FASTVLM_WORKER_STOP_US;
+    const gboolean is_self = g_thread_self() == worker->thread;
+
     gst_fastvlm_worker_cancel(worker);
     g_mutex_lock(&worker->lock);
     worker->quits = TRUE;
+    if (worker->use != NULL) {
+        gst_fastvlm_model_use_interrupt(worker->use);
+    }
     g_cond_broadcast(&worker->changed);
+    while (!worker->ended && !is_self && (worker->calling || g_get_monotonic_time() < deadline)) {
+        if (worker->calling) {
+            g_cond_wait(&worker->changed, &worker->lock);
+        } else {
+            g_cond_wait_until(&worker->changed, &worker->lock, deadline);
+        }
+    }
+    worker->orphaned = TRUE;
     g_mutex_unlock(&worker->lock);
-    gst_fastvlm_model_use_interrupt(worker->use);
-    g_thread_join(g_steal_pointer(&worker->thread));
-    g_clear_pointer(&worker->use, gst_fastvlm_models_leave);
-    g_clear_pointer(&worker->model_path, g_free);
+    g_thread_unref(worker->thread);
 }
 
 /* With the lock held; returns a sample to free without it, or NULL. */
@@ -504,7 +569,7 @@ void gst_fastvlm_worker_settle(GstFastvlmWorker *worker)
         return;
     }
     g_mutex_lock(&worker->lock);
-    while (worker->publishing && g_cond_wait_until(&worker->changed, &worker->lock, deadline)) {
+    while (worker->calling && g_cond_wait_until(&worker->changed, &worker->lock, deadline)) {
     }
     g_mutex_unlock(&worker->lock);
 }

@@ -26,6 +26,9 @@ G_BEGIN_DECLS
 
 typedef struct _GstFastvlmWorker GstFastvlmWorker;
 
+/** Longest wait for a cancelled engine, which promises 100 ms, of state changes, which do 200. */
+#define GST_FASTVLM_WORKER_STOP_US (150 * G_TIME_SPAN_MILLISECOND)
+
 /** A frame that is to be captioned. */
 typedef struct {
     GstFastvlmFrame frame;
@@ -71,17 +74,27 @@ typedef struct {
     void (*behind)(gpointer user_data, guint n_skipped, double total_ms);
 } GstFastvlmWorkerFuncs;
 
-/** A worker at rest. `stats`, `funcs` and `user_data` must outlive it. */
+/**
+ * Starts a worker, which has the model of `settings` loaded.
+ *
+ * @param funcs      must outlive it
+ * @param user_data  must live until gst_fastvlm_worker_stop() has returned
+ * @param stats      it takes a reference
+ * @return a worker with one reference of the caller's; its thread holds another
+ */
 GstFastvlmWorker *gst_fastvlm_worker_new(const GstFastvlmWorkerFuncs *funcs, gpointer user_data,
-                                         GstFastvlmStats *stats);
+                                         GstFastvlmStats *stats,
+                                         const GstFastvlmSettings *settings);
+GstFastvlmWorker *gst_fastvlm_worker_ref(GstFastvlmWorker *worker);
 
-/** Frees a worker at rest; NULL is fine. */
-void gst_fastvlm_worker_free(GstFastvlmWorker *worker);
+/** NULL is fine. */
+void gst_fastvlm_worker_unref(GstFastvlmWorker *worker);
 
-/** Starts the thread, which has the model of `settings` loaded. */
-void gst_fastvlm_worker_start(GstFastvlmWorker *worker, const GstFastvlmSettings *settings);
-
-/** Cancels whatever is under way and joins the thread: at rest again. */
+/**
+ * Ends a worker: cancels what is under way, lets a call into the element come back, and waits
+ * GST_FASTVLM_WORKER_STOP_US at most for the engine. The element is never called again; an engine
+ * that is later than that winds up by itself. Call it once.
+ */
 void gst_fastvlm_worker_stop(GstFastvlmWorker *worker);
 
 /**

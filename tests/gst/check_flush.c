@@ -268,6 +268,57 @@ static void test_stop_complete(void)
     check_stop(COMPLETE);
 }
 
+/* ... and even where the engine takes far longer than it promises: it winds up by itself, the
+ * element can start again meanwhile or go, and hears nothing more of it. */
+static void test_stop_deaf_engine(void)
+{
+    Fixture *fixture = fixture_new(LIVE, CAPS);
+
+    fake.deaf = 700;
+    fake_hold(TRUE);
+    push_frame(fixture, 0x224466, 0);
+    g_assert_true(fake_wait_encodes(1));
+    gint64 start = g_get_monotonic_time();
+    gst_element_set_state(fixture->harness->element, GST_STATE_READY);
+    g_assert_cmpfloat(ms_since(start), <, PROMPT_MS);
+    g_assert_cmpuint(fake_get_record().n_sessions, ==, 1);
+    gst_element_set_state(fixture->harness->element, GST_STATE_PLAYING);
+    gst_harness_push_event(fixture->harness, gst_event_new_stream_start("again"));
+    gst_harness_set_src_caps_str(fixture->harness, CAPS);
+    push_frame(fixture, 0xffffff, GST_SECOND);
+    g_assert_true(fake_wait_encodes(2));
+    /* The model that the old one still holds is the one that the new one got. */
+    g_assert_cmpuint(fake_get_record().n_loads, ==, 1);
+    start = g_get_monotonic_time();
+    gst_element_set_state(fixture->harness->element, GST_STATE_NULL);
+    g_assert_cmpfloat(ms_since(start), <, PROMPT_MS);
+    g_assert_cmpuint(count_messages(fixture, GST_MESSAGE_ELEMENT, "fastvlm-caption"), ==, 0);
+    /* Waits until all of it is gone. */
+    fixture_free(fixture);
+}
+
+static void stop_in_handler(GstElement *element, const GstStructure *structure, gpointer user_data)
+{
+    gst_element_set_state(element, GST_STATE_NULL);
+    g_atomic_int_inc((gint *)user_data);
+}
+
+/* A handler that stops the element, which it should not, ends nothing in a deadlock. */
+static void test_stop_from_the_signal(void)
+{
+    Fixture *fixture = fixture_new(LIVE, CAPS);
+    gint n_stopped = 0;
+
+    g_signal_connect(fixture->element, "captioned", G_CALLBACK(stop_in_handler), &n_stopped);
+    push_frame(fixture, 0x224466, 0);
+    wait_caption(fixture, "final");
+    for (int i = 0; i < 500 && g_atomic_int_get(&n_stopped) == 0; i++) {
+        g_usleep(10000);
+    }
+    g_assert_cmpint(g_atomic_int_get(&n_stopped), ==, 1);
+    fixture_free(fixture);
+}
+
 /* ... and in the middle of an answer. */
 static void test_stop_while_answering(void)
 {
@@ -355,6 +406,8 @@ int main(int argc, char **argv)
     g_test_add_func("/eos/complete", test_eos_complete);
     g_test_add_func("/stop/live", test_stop_live);
     g_test_add_func("/stop/complete", test_stop_complete);
+    g_test_add_func("/stop/deaf-engine", test_stop_deaf_engine);
+    g_test_add_func("/stop/from-the-signal", test_stop_from_the_signal);
     g_test_add_func("/stop/while-answering", test_stop_while_answering);
     g_test_add_func("/stop/while-loading", test_stop_while_loading);
     g_test_add_func("/states/starts-anew", test_starts_anew);

@@ -336,9 +336,8 @@ static void test_tables(void)
 /* The percentiles are those of what was put in. */
 static void test_percentiles(void)
 {
-    GstFastvlmStats *stats = g_new0(GstFastvlmStats, 1);
+    GstFastvlmStats *stats = gst_fastvlm_stats_new();
 
-    gst_fastvlm_stats_init(stats);
     for (guint i = 1; i <= 1000; i++) {
         gst_fastvlm_stats_add_through(stats, (GstClockTime)(i * 7 % 1000 + 1) * GST_MSECOND);
     }
@@ -354,8 +353,7 @@ static void test_percentiles(void)
     structure = gst_fastvlm_stats_to_structure(stats);
     g_assert_cmpfloat_with_epsilon(get_double(structure, "through-ms-p99"), 2, 1e-3);
     gst_structure_free(structure);
-    gst_fastvlm_stats_clear(stats);
-    g_free(stats);
+    gst_fastvlm_stats_unref(stats);
 }
 
 int main(int argc, char **argv)

@@ -36,11 +36,11 @@ G_DEFINE_QUARK(fastvlm - error - quark, fastvlm_error)
 
 void fake_reset(void)
 {
-    const gint64 deadline = g_get_monotonic_time() + G_TIME_SPAN_SECOND;
+    const gint64 deadline = g_get_monotonic_time() + 2 * G_TIME_SPAN_SECOND;
 
     g_mutex_lock(&lock);
-    /* A cancelled load ends by itself. */
-    while ((record.n_models > 0 || record.n_loading > 0) &&
+    /* A cancelled load, or caption, that the element did not wait for ends by itself. */
+    while ((record.n_models > 0 || record.n_loading > 0 || record.n_sessions > 0) &&
            g_cond_wait_until(&changed, &lock, deadline)) {
     }
     g_assert_cmpuint(record.n_loading, ==, 0);

@@ -57,7 +57,7 @@ typedef struct {
 /** Read at every step; plain stores are fine while nothing runs. */
 extern FakeKnobs fake;
 
-/** All knobs and counts to their defaults; no model may be alive for longer than a second. */
+/** All knobs and counts to their defaults; no model may be alive for longer than two seconds. */
 void fake_reset(void);
 
 FakeRecord fake_get_record(void);
