@@ -141,7 +141,7 @@ static gboolean encode_picture(Caption *caption, const char *path, const RgbPict
                                GError **error)
 {
     char *label = g_strdup_printf("looking at %s", path);
-    g_autoptr(Progress) progress = progress_new(label);
+    G_GNUC_UNUSED g_autoptr(Progress) progress = progress_new(label);
     g_free(label);
     FastvlmImage view = rgb_picture_view(picture);
     return fastvlm_session_set_image(caption->session, &view, caption->resolution,

@@ -65,7 +65,7 @@ static gboolean encode_picture(Dump *dump, const char *path, GError **error)
     gboolean done = dump->model != NULL;
     if (done) {
         char *label = g_strdup_printf("looking at %s", path);
-        g_autoptr(Progress) progress = progress_new(label);
+        G_GNUC_UNUSED g_autoptr(Progress) progress = progress_new(label);
         g_free(label);
         dump->session = fastvlm_session_new(dump->model);
         interrupt_attach(dump->session);
@@ -81,7 +81,7 @@ static gboolean encode_picture(Dump *dump, const char *path, GError **error)
 
 static gboolean answer(Dump *dump, FastvlmResult *result, GError **error)
 {
-    g_autoptr(Progress) progress = progress_new("answering");
+    G_GNUC_UNUSED g_autoptr(Progress) progress = progress_new("answering");
     if (fastvlm_session_generate(dump->session, &dump->answer, result, error))
         return TRUE;
     if (dump->ids_given && g_error_matches(*error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT))
