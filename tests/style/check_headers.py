@@ -45,7 +45,7 @@ def compile_alone(root, header, command):
 def commands(root, header, cc, cxx, flags):
     """The compilers that must take this header."""
     includes = [f"-I{os.path.join(root, directory)}" for directory in
-                ("engine", "engine/include", os.path.dirname(header))]
+                ("engine", "engine/include", "gst-plugin", os.path.dirname(header))]
     if "avx2" in header:
         includes += ["-mavx2", "-mfma"]
     yield cc + ["-xc", "-std=gnu11"] + STRICT + includes + flags
