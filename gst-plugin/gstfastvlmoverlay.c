@@ -27,21 +27,26 @@ GST_DEBUG_CATEGORY_STATIC(gst_fastvlm_overlay_debug);
 #define BOX_ALPHA 0.6
 #define PADDING 0.45        /* of the type's size, around the text */
 #define MIN_FONT_PX 9.0     /* smaller type cannot be read */
-#define SHRINK 0.92         /* one step when the text is too long */
+#define SHRINK 0.95         /* at least, from one try to the next */
 #define MAX_CHARACTERS 2000 /* more never fit; Pango would be at it for long */
 
-struct _GstFastvlmOverlay {
-    GMutex render_lock;    /* held while Pango works; for what follows up to `lock` */
-    PangoContext *context; /* NULL: not needed so far */
-    char *text;            /* one line, or NULL */
+/* What is to be seen; owns text and font. */
+typedef struct {
+    char *text; /* one line, or NULL */
     PangoFontDescription *font;
-    GstVideoInfo info;
+    GstVideoInfo info; /* GST_VIDEO_FORMAT_UNKNOWN: not known yet */
     gboolean attach;
+} Scene;
 
-    GMutex lock;                             /* never held for long; for what follows */
+struct _GstFastvlmOverlay {
+    PangoContext *context; /* of the thread that renders; NULL: not needed so far */
+
+    GMutex lock; /* for what follows; never held while Pango works */
+    Scene scene;
+    guint version;  /* of the scene */
+    guint rendered; /* the version that was rendered last */
+    gboolean rendering;
     GstVideoOverlayComposition *composition; /* NULL: nothing to draw */
-    GstVideoInfo frame_info;
-    gboolean attaches;
 };
 
 /* What is to be drawn where: `layout` in square pixels, the rest in the video's. */
@@ -110,15 +115,17 @@ static double fit(PangoLayout *layout, const PangoFontDescription *font, double 
 
         set_font_px(layout, font, font_px);
         pango_layout_set_width(layout, (int)(MAX(width - padding, font_px) * PANGO_SCALE));
-        if (measure(layout).height + padding <= height) {
+        const double found = measure(layout).height + padding;
+        if (found <= height) {
             return font_px;
         }
-        if (font_px * SHRINK < MIN_FONT_PX) {
+        if (font_px <= MIN_FONT_PX) {
             pango_layout_set_height(layout, (int)(MAX(height - padding, font_px) * PANGO_SCALE));
             pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
             return font_px;
         }
-        font_px *= SHRINK;
+        /* A text's area grows with the square of its type. */
+        font_px = MAX(font_px * MIN(SHRINK, 1.02 * sqrt(height / found)), MIN_FONT_PX);
     }
 }
 
@@ -142,23 +149,23 @@ static void place(Box *box, const GstVideoInfo *info, double margin)
     box->y = GST_ROUND_DOWN_2(MAX(height - box->height - (int)margin, 0));
 }
 
-static Box make_box(GstFastvlmOverlay *overlay)
+static Box make_box(PangoContext *context, const Scene *scene)
 {
-    const double aspect = get_pixel_aspect(&overlay->info);
-    const double width = GST_VIDEO_INFO_WIDTH(&overlay->info) * aspect;
-    const double height = GST_VIDEO_INFO_HEIGHT(&overlay->info);
+    const double aspect = get_pixel_aspect(&scene->info);
+    const double width = GST_VIDEO_INFO_WIDTH(&scene->info) * aspect;
+    const double height = GST_VIDEO_INFO_HEIGHT(&scene->info);
     const double side = MIN(width, height);
     const double margin = MARGIN * side;
-    const double font_px = CLAMP(get_font_px(overlay->font, side), MIN_FONT_PX, height);
-    Box box = {.layout = pango_layout_new(get_context(overlay)), .squeeze = 1.0 / aspect};
+    const double font_px = CLAMP(get_font_px(scene->font, side), MIN_FONT_PX, height);
+    Box box = {.layout = pango_layout_new(context), .squeeze = 1.0 / aspect};
 
-    pango_layout_set_text(box.layout, overlay->text, -1);
+    pango_layout_set_text(box.layout, scene->text, -1);
     pango_layout_set_alignment(box.layout, PANGO_ALIGN_CENTER);
     pango_layout_set_wrap(box.layout, PANGO_WRAP_WORD_CHAR);
-    box.padding = PADDING * fit(box.layout, overlay->font, font_px, width - 2 * margin,
+    box.padding = PADDING * fit(box.layout, scene->font, font_px, width - 2 * margin,
                                 MAX_BOX_HEIGHT * height);
     box.text = measure(box.layout);
-    place(&box, &overlay->info, margin);
+    place(&box, &scene->info, margin);
     return box;
 }
 
@@ -268,27 +275,85 @@ static GstVideoOverlayComposition *compose(const Box *box, const GstVideoInfo *i
     return composition;
 }
 
-/* With render_lock held: draws anew what is to be seen, and puts it where apply() finds it. */
-static void render(GstFastvlmOverlay *overlay)
+/* Fonts are looked for at the first layout, which takes 100 ms: not in the streaming thread. */
+static void warm_up(PangoContext *context, const Scene *scene)
 {
-    const GstVideoInfo *info = &overlay->info;
-    GstVideoOverlayComposition *composition = NULL;
+    PangoLayout *layout = pango_layout_new(context);
 
-    if (overlay->text != NULL && GST_VIDEO_INFO_FORMAT(info) != GST_VIDEO_FORMAT_UNKNOWN) {
-        Box box = make_box(overlay);
+    pango_layout_set_font_description(layout, scene->font);
+    pango_layout_set_text(layout, scene->text, -1);
+    measure(layout);
+    g_object_unref(layout);
+}
 
-        /* Renderers downstream know RGB best; a blend goes fastest, and with the right colours,
-         * from the frame's own kind. */
-        composition = compose(&box, info, !overlay->attach && !GST_VIDEO_INFO_IS_RGB(info));
-        g_object_unref(box.layout);
+/* NULL: nothing to draw. */
+static GstVideoOverlayComposition *render(PangoContext *context, const Scene *scene)
+{
+    if (GST_VIDEO_INFO_FORMAT(&scene->info) == GST_VIDEO_FORMAT_UNKNOWN) {
+        warm_up(context, scene);
+        return NULL;
     }
-    g_mutex_lock(&overlay->lock);
-    GstVideoOverlayComposition *old = overlay->composition;
+    Box box = make_box(context, scene);
+    /* Renderers downstream know RGB best; a blend goes fastest, and with the right colours, from
+     * the frame's own kind. */
+    GstVideoOverlayComposition *composition =
+        compose(&box, &scene->info, !scene->attach && !GST_VIDEO_INFO_IS_RGB(&scene->info));
+    g_object_unref(box.layout);
+    return composition;
+}
+
+/* ---- the scene ---- */
+
+static Scene copy_scene(const Scene *scene)
+{
+    return (Scene){.text = g_strdup(scene->text),
+                   .font = pango_font_description_copy(scene->font),
+                   .info = scene->info,
+                   .attach = scene->attach};
+}
+
+static void clear_scene(Scene *scene)
+{
+    g_free(scene->text);
+    pango_font_description_free(scene->font);
+}
+
+/* With the lock held, `composition` is the caller's. */
+static void replace_composition(GstFastvlmOverlay *overlay, GstVideoOverlayComposition *composition)
+{
+    g_clear_pointer(&overlay->composition, gst_video_overlay_composition_unref);
     overlay->composition = composition;
-    overlay->frame_info = *info;
-    overlay->attaches = overlay->attach;
-    g_mutex_unlock(&overlay->lock);
-    g_clear_pointer(&old, gst_video_overlay_composition_unref);
+}
+
+/* With the lock held, and given up in between: renders what has changed, unless another thread is
+ * at it; that one will go on with this scene, and nobody waits. */
+static void update(GstFastvlmOverlay *overlay)
+{
+    overlay->version++;
+    if (overlay->scene.text == NULL) {
+        replace_composition(overlay, NULL);
+    }
+    while (!overlay->rendering && overlay->rendered != overlay->version) {
+        const guint version = overlay->version;
+        GstVideoOverlayComposition *composition = NULL;
+
+        if (overlay->scene.text != NULL) {
+            Scene scene = copy_scene(&overlay->scene);
+
+            overlay->rendering = TRUE;
+            g_mutex_unlock(&overlay->lock);
+            composition = render(get_context(overlay), &scene);
+            clear_scene(&scene);
+            g_mutex_lock(&overlay->lock);
+            overlay->rendering = FALSE;
+        }
+        overlay->rendered = version;
+        if (version == overlay->version) {
+            replace_composition(overlay, composition);
+        } else {
+            g_clear_pointer(&composition, gst_video_overlay_composition_unref);
+        }
+    }
 }
 
 /* ---- what the element calls ---- */
@@ -318,11 +383,9 @@ GstFastvlmOverlay *gst_fastvlm_overlay_new(void)
                                 "captions drawn on the video");
         g_once_init_leave(&registered, 1);
     }
-    g_mutex_init(&overlay->render_lock);
     g_mutex_init(&overlay->lock);
-    gst_video_info_init(&overlay->info);
-    gst_video_info_init(&overlay->frame_info);
-    overlay->font = parse_font(NULL);
+    gst_video_info_init(&overlay->scene.info);
+    overlay->scene.font = parse_font(NULL);
     return overlay;
 }
 
@@ -333,9 +396,7 @@ void gst_fastvlm_overlay_free(GstFastvlmOverlay *overlay)
     }
     g_clear_pointer(&overlay->composition, gst_video_overlay_composition_unref);
     g_clear_object(&overlay->context);
-    pango_font_description_free(overlay->font);
-    g_free(overlay->text);
-    g_mutex_clear(&overlay->render_lock);
+    clear_scene(&overlay->scene);
     g_mutex_clear(&overlay->lock);
     g_free(overlay);
 }
@@ -344,30 +405,33 @@ void gst_fastvlm_overlay_set_font_desc(GstFastvlmOverlay *overlay, const char *f
 {
     PangoFontDescription *font = parse_font(font_desc);
 
-    g_mutex_lock(&overlay->render_lock);
-    if (pango_font_description_equal(font, overlay->font)) {
+    g_mutex_lock(&overlay->lock);
+    if (pango_font_description_equal(font, overlay->scene.font)) {
         pango_font_description_free(font);
     } else {
-        pango_font_description_free(overlay->font);
-        overlay->font = font;
-        render(overlay);
+        pango_font_description_free(overlay->scene.font);
+        overlay->scene.font = font;
+        update(overlay);
     }
-    g_mutex_unlock(&overlay->render_lock);
+    g_mutex_unlock(&overlay->lock);
 }
 
 void gst_fastvlm_overlay_set_video_info(GstFastvlmOverlay *overlay, const GstVideoInfo *info,
                                         gboolean attach)
 {
-    g_mutex_lock(&overlay->render_lock);
-    if (!gst_video_info_is_equal(info, &overlay->info) || attach != overlay->attach) {
-        overlay->info = *info;
-        overlay->attach = attach;
-        render(overlay);
+    g_mutex_lock(&overlay->lock);
+    if (!gst_video_info_is_equal(info, &overlay->scene.info) || attach != overlay->scene.attach) {
+        overlay->scene.info = *info;
+        overlay->scene.attach = attach;
+        /* What is there was made for other frames. */
+        replace_composition(overlay, NULL);
+        update(overlay);
     }
-    g_mutex_unlock(&overlay->render_lock);
+    g_mutex_unlock(&overlay->lock);
 }
 
-void gst_fastvlm_overlay_set_text(GstFastvlmOverlay *overlay, const char *text)
+/* `text` as it is drawn, or NULL for none. */
+static char *make_line(const char *text)
 {
     char *line = gst_fastvlm_sanitize_line(text);
 
@@ -376,15 +440,22 @@ void gst_fastvlm_overlay_set_text(GstFastvlmOverlay *overlay, const char *text)
     } else if (g_utf8_strlen(line, -1) > MAX_CHARACTERS) {
         *g_utf8_offset_to_pointer(line, MAX_CHARACTERS) = '\0';
     }
-    g_mutex_lock(&overlay->render_lock);
-    if (g_strcmp0(line, overlay->text) != 0) {
-        g_free(overlay->text);
-        overlay->text = line;
-        render(overlay);
-    } else {
+    return line;
+}
+
+void gst_fastvlm_overlay_set_text(GstFastvlmOverlay *overlay, const char *text)
+{
+    char *line = make_line(text);
+
+    g_mutex_lock(&overlay->lock);
+    if (g_strcmp0(line, overlay->scene.text) == 0) {
         g_free(line);
+    } else {
+        g_free(overlay->scene.text);
+        overlay->scene.text = line;
+        update(overlay);
     }
-    g_mutex_unlock(&overlay->render_lock);
+    g_mutex_unlock(&overlay->lock);
 }
 
 /* Both's rectangles, themselves: who has uploaded one of them knows it again. */
@@ -447,13 +518,13 @@ GstBuffer *gst_fastvlm_overlay_apply(GstFastvlmOverlay *overlay, GstBuffer *fram
     if (overlay->composition != NULL) {
         composition = gst_video_overlay_composition_ref(overlay->composition);
     }
-    const GstVideoInfo info = overlay->frame_info;
-    const gboolean attaches = overlay->attaches;
+    const GstVideoInfo info = overlay->scene.info;
+    const gboolean attach = overlay->scene.attach;
     g_mutex_unlock(&overlay->lock);
     if (composition == NULL) {
         return frame;
     }
-    frame = attaches ? attach_to(frame, composition) : blend_into(frame, composition, &info);
+    frame = attach ? attach_to(frame, composition) : blend_into(frame, composition, &info);
     gst_video_overlay_composition_unref(composition);
     return frame;
 }

@@ -5,7 +5,8 @@
  *
  * The worker's thread calls set_text(), so the streaming thread runs Pango only where the size of
  * the video changed; apply() merely attaches or blends. What was rendered is kept until text, font
- * or video change. All functions are thread-safe.
+ * or video change. All functions are thread-safe, and none waits while another thread renders:
+ * that one goes on with what was set meanwhile.
  *
  * The box stands at the bottom, in the middle, and takes at most 45 % of the height: a long text
  * gets smaller type, one that is still too long ends in an ellipsis. Text is drawn letter by
@@ -49,7 +50,7 @@ void gst_fastvlm_overlay_set_font_desc(GstFastvlmOverlay *overlay, const char *f
 void gst_fastvlm_overlay_set_video_info(GstFastvlmOverlay *overlay, const GstVideoInfo *info,
                                         gboolean attach);
 
-/** The text to draw from the next frame on; NULL or "": none. */
+/** The text to draw from the next frame on, at most 2000 characters; NULL or "": none, at once. */
 void gst_fastvlm_overlay_set_text(GstFastvlmOverlay *overlay, const char *text);
 
 /**

@@ -492,6 +492,49 @@ static void test_threads(void)
     gst_fastvlm_overlay_free(writer.overlay);
 }
 
+typedef struct {
+    GstFastvlmOverlay *overlay;
+    gint done; /* atomic */
+} Slow;
+
+static gpointer set_long_texts(gpointer user_data)
+{
+    Slow *slow = user_data;
+    char *text = g_strnfill(2000, 'm');
+
+    for (guint i = 0; i < 6; i++) {
+        text[i] = ' ';
+        text[i + 100] = ' ';
+        gst_fastvlm_overlay_set_text(slow->overlay, text);
+    }
+    g_free(text);
+    g_atomic_int_set(&slow->done, 1);
+    return NULL;
+}
+
+/* While a long text is laid out, neither frames nor calls of the streaming thread wait for it. */
+static void test_nobody_waits(void)
+{
+    const GstVideoInfo info = make_info(GST_VIDEO_FORMAT_I420, 3840, 2160);
+    Slow slow = {.overlay = make_overlay(&info, TRUE, NULL)};
+    const gint64 start = g_get_monotonic_time();
+    GThread *thread = g_thread_new("slow", set_long_texts, &slow);
+    double longest = 0;
+
+    while (!g_atomic_int_get(&slow.done)) {
+        const gint64 call = g_get_monotonic_time();
+
+        gst_fastvlm_overlay_set_video_info(slow.overlay, &info, TRUE);
+        gst_buffer_unref(gst_fastvlm_overlay_apply(slow.overlay, gst_buffer_new()));
+        longest = MAX(longest, ms_since(call));
+        g_usleep(1000);
+    }
+    g_thread_join(thread);
+    g_test_message("longest wait %.1f ms of %.1f", longest, ms_since(start));
+    g_assert_cmpfloat(longest, <, ms_since(start) / 10);
+    gst_fastvlm_overlay_free(slow.overlay);
+}
+
 int main(int argc, char **argv)
 {
     support_init(&argc, &argv);
@@ -510,5 +553,6 @@ int main(int argc, char **argv)
     g_test_add_func("/overlay/markup-is-text", test_markup_is_text);
     g_test_add_func("/overlay/any-text", test_any_text);
     g_test_add_func("/overlay/threads", test_threads);
+    g_test_add_func("/overlay/nobody-waits", test_nobody_waits);
     return g_test_run();
 }
