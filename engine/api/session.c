@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "api/model.h"
+#include "image/preprocess.h"
 #include "language/decoder.h"
 #include "language/sampler.h"
 #include "text/prompt.h"
@@ -105,7 +106,8 @@ static gboolean preprocess(FastvlmSession *session, const FastvlmImage *image, i
         session->rgb = g_malloc((gsize)resolution * (gsize)resolution * 3);
         session->rgb_side = resolution;
     }
-    if (!fastvlm_image_preprocess(image, resolution, fit, session->rgb, error))
+    if (!fastvlm_preprocess_run(image, resolution, fit, session->model->pool, &session->cancel,
+                                session->rgb, error))
         return FALSE;
     session->preprocess_ms = ms_since(start_us);
     return TRUE;

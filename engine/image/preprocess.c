@@ -1,7 +1,8 @@
 /*
  * Caller's pixels to the encoder's input. See preprocess.h and fastvlm/image.h.
  *
- *     plan both directions -> copy the pixels needed, with black around -> resize into the result
+ *     plan both directions -> for each band of rows of the result:
+ *                             copy the pixels needed, with black around -> resize into the result
  *
  * pad follows expand2square() of llava/mm_utils.py (apple/ml-fastvlm); crop follows
  * CLIPImageProcessor (transformers): get_resize_output_image_size(), center_crop().
@@ -15,6 +16,7 @@
 
 #include "image/pixels.h"
 
+#define BAND_ROWS 64 /* of the result: some milliseconds; every picture has the same bands */
 #define MAX_RESOLUTION 4096
 #define RESOLUTION_STEP 64
 
@@ -116,8 +118,74 @@ static void fill_bars(guint8 *rgb, gsize resolution, const FastvlmFitAxis *x,
     }
 }
 
-gboolean fastvlm_image_preprocess(const FastvlmImage *image, int resolution, FastvlmFit fit,
-                                  guint8 *rgb, GError **error)
+/* What all bands share. */
+typedef struct {
+    const FastvlmImage *image;
+    FastvlmFitAxis x;
+    FastvlmFitAxis y;
+    guint8 *rgb;
+    gsize stride;
+    gint failed; /* atomic: a band had no memory */
+} Bands;
+
+/* The rows of one band, and of the input what they depend on. */
+static FastvlmFitAxis cut_band(const FastvlmFitAxis *whole, int band)
+{
+    FastvlmFitAxis cut = *whole;
+    FastvlmAxis *axis = &cut.axis;
+    int reach = fastvlm_axis_reach(axis);
+    axis->out_start += band * BAND_ROWS;
+    axis->out_size = MIN(BAND_ROWS, whole->axis.out_size - band * BAND_ROWS);
+    cut.target += band * BAND_ROWS;
+    int last = axis->out_start + axis->out_size - 1;
+    int start = (int)floor(fastvlm_axis_center(axis, axis->out_start)) - reach;
+    int end = (int)ceil(fastvlm_axis_center(axis, last)) + reach;
+    axis->start = MAX(start, whole->axis.start);
+    axis->size = MIN(end, whole->axis.start + whole->axis.size) - axis->start;
+    return cut;
+}
+
+static void run_band(int band, int worker, void *data)
+{
+    Bands *bands = data;
+    FastvlmFitAxis y = cut_band(&bands->y, band);
+    guint8 *in = gather(bands->image, &bands->x, &y);
+    guint8 *out = bands->rgb + (gsize)y.target * bands->stride + (gsize)bands->x.target * 3;
+    if (in == NULL || !fastvlm_resize(&bands->x.axis, &y.axis, in, out, bands->stride, NULL))
+        g_atomic_int_set(&bands->failed, 1);
+    g_free(in);
+}
+
+static gboolean run_bands(Bands *bands, FastvlmPool *pool, const gint *cancel)
+{
+    int n_bands = (bands->y.axis.out_size + BAND_ROWS - 1) / BAND_ROWS;
+    if (pool != NULL)
+        return fastvlm_pool_run(pool, n_bands, run_band, bands, cancel);
+    for (int band = 0; band < n_bands; band++) {
+        if (cancel != NULL && g_atomic_int_get(cancel))
+            return FALSE;
+        run_band(band, 0, bands);
+    }
+    return TRUE;
+}
+
+static gboolean resize(Bands *bands, FastvlmPool *pool, const gint *cancel, GError **error)
+{
+    if (!run_bands(bands, pool, cancel)) {
+        g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED, "cancelled");
+        return FALSE;
+    }
+    if (bands->failed) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "not enough memory to preprocess a picture of %dx%d", bands->image->width,
+                    bands->image->height);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean fastvlm_preprocess_run(const FastvlmImage *image, int resolution, FastvlmFit fit,
+                                FastvlmPool *pool, const gint *cancel, guint8 *rgb, GError **error)
 {
     if (!check_arguments(image, resolution, fit, error))
         return FALSE;
@@ -126,19 +194,21 @@ gboolean fastvlm_image_preprocess(const FastvlmImage *image, int resolution, Fas
         fastvlm_pixels_copy(image, (FastvlmRect){0, 0, resolution, resolution}, rgb, stride);
         return TRUE;
     }
-    FastvlmFitAxis x = fastvlm_fit_axis(image->width, image->height, resolution, fit);
-    FastvlmFitAxis y = fastvlm_fit_axis(image->height, image->width, resolution, fit);
-    guint8 *in = gather(image, &x, &y);
-    if (in == NULL) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-                    "not enough memory to preprocess a picture of %dx%d", image->width,
-                    image->height);
+    Bands bands = {
+        .image = image,
+        .x = fastvlm_fit_axis(image->width, image->height, resolution, fit),
+        .y = fastvlm_fit_axis(image->height, image->width, resolution, fit),
+        .rgb = rgb,
+        .stride = stride,
+    };
+    if (!resize(&bands, pool, cancel, error))
         return FALSE;
-    }
-    guint8 *out = rgb + (gsize)y.target * stride + (gsize)x.target * 3;
-    gboolean ok = fastvlm_resize(&x.axis, &y.axis, in, out, stride, error);
-    if (ok)
-        fill_bars(rgb, (gsize)resolution, &x, &y);
-    g_free(in);
-    return ok;
+    fill_bars(rgb, (gsize)resolution, &bands.x, &bands.y);
+    return TRUE;
+}
+
+gboolean fastvlm_image_preprocess(const FastvlmImage *image, int resolution, FastvlmFit fit,
+                                  guint8 *rgb, GError **error)
+{
+    return fastvlm_preprocess_run(image, resolution, fit, NULL, NULL, rgb, error);
 }

@@ -13,6 +13,7 @@
 #ifndef FASTVLM_IMAGE_PREPROCESS_H
 #define FASTVLM_IMAGE_PREPROCESS_H
 
+#include "base/pool.h"
 #include "image/resize.h"
 #include <fastvlm/image.h>
 
@@ -30,5 +31,16 @@ typedef struct {
  * @param other_size  its size in the other direction
  */
 FastvlmFitAxis fastvlm_fit_axis(int size, int other_size, int resolution, FastvlmFit fit);
+
+/**
+ * fastvlm_image_preprocess() in bands of rows, on the threads of `pool`.
+ *
+ * @param pool    NULL: on this thread alone; the bytes are the same
+ * @param cancel  looked at before each band (atomically); may be NULL
+ *
+ * Errors: as fastvlm_image_preprocess(), and CANCELLED.
+ */
+gboolean fastvlm_preprocess_run(const FastvlmImage *image, int resolution, FastvlmFit fit,
+                                FastvlmPool *pool, const gint *cancel, guint8 *rgb, GError **error);
 
 #endif
