@@ -31,7 +31,7 @@ def chroma420(image):
 def codec(rng, image):
     kind = rng.random()
     if kind < 0.35:
-        return jpeg(image, rng.randint(35, 95))
+        return jpeg(image, rng.randint(50, 95))
     if kind < 0.65:
         return chroma420(image)
     return image
@@ -41,11 +41,11 @@ def light(rng, image):
     """Brightness, contrast (as wrong video ranges make it) and an uneven light."""
     if rng.random() < 0.45:
         return image
-    gain, lift = rng.uniform(0.84, 1.12), rng.uniform(-8, 8)
+    gain, lift = rng.uniform(0.88, 1.1), rng.uniform(-6, 6)
     if rng.random() < 0.15:
         gain, lift = 219 / 255, 16
     if rng.random() < 0.35:
-        field = scenes.ramp(rng, image.size)[:, :, None] * rng.uniform(0.02, 0.13) + gain
+        field = scenes.ramp(rng, image.size)[:, :, None] * rng.uniform(0.02, 0.12) + gain
         a = np.asarray(image, np.float32) * field + lift
         return Image.fromarray(np.clip(a, 0, 255).astype(np.uint8))
     table = [min(255, max(0, round(v * gain + lift))) for v in range(256)]
@@ -58,7 +58,7 @@ def noise(rng, pixels):
         return pixels
     g = np.random.default_rng(rng.getrandbits(32))
     shape = pixels.shape if rng.random() < 0.6 else pixels.shape[:2] + (1,)
-    n = g.standard_normal(shape, np.float32) * rng.uniform(1.5, 11)
+    n = g.standard_normal(shape, np.float32) * rng.uniform(1, 8)
     return np.clip(pixels + n, 0, 255).astype(np.uint8)
 
 

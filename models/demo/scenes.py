@@ -22,7 +22,7 @@ FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Bold", "De
          "DejaVuSansMono-Bold", "DejaVuSansCondensed", "DejaVuSansCondensed-Bold")
 ASPECTS = ((16 / 9, 50), (4 / 3, 34), (1.0, 10), (3 / 4, 3), (1.5, 3))
 LOW, MID, HIGH = (0.19, 0.29), (0.43, 0.57), (0.71, 0.81)  # clean places of an axis
-RADII = {"small": (0.068, 0.088), "large": (0.145, 0.19)}
+RADII = {"small": (0.075, 0.095), "large": (0.15, 0.195)}
 
 
 @dataclass
@@ -152,23 +152,17 @@ def draw_thing(draw, thing, size):
 
 
 def pick_counts(rng, groups):
-    """How many things each group has: five at most in all."""
+    """How many things each group has: four at most in all."""
     if groups == 1:
-        return [rng.choices((1, 2, 3, 4, 5), (34, 22, 18, 14, 12))[0]]
-    while True:
-        counts = [rng.choices((1, 2, 3), (60, 28, 12))[0] for _ in range(groups)]
-        if sum(counts) <= 5:
-            return counts
+        return [rng.choices((1, 2, 3, 4), (36, 24, 21, 19))[0]]
+    return list(rng.choice(((1, 1), (1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (1, 3))))
 
 
 def pick_things(rng, banned, on):
-    """One to three groups of equal things, without places yet."""
-    colors = [c for c in words.COLORS if c not in banned
-              and not any((c, b) in words.TOO_CLOSE for b in banned)]
-    if on == "black":
-        colors = [c for c in colors if c != "white"] + ["white"]
+    """One or two groups of equal things, without places yet."""
+    colors = [c for c in words.COLORS if c not in banned]
     kinds = []
-    groups = rng.choices((1, 2, 3), (48, 38, 14))[0]
+    groups = rng.choices((1, 2), (52, 48))[0]
     while len(kinds) < groups:
         kind = (rng.choice(words.SHAPES), rng.choice(colors), rng.choice(words.SIZES))
         if kind not in kinds and not (on == "black" and kind[:2] == ("circle", "white")):
@@ -189,7 +183,7 @@ def try_places(rng, things, size):
             else:
                 px, py = 1.25 * t.r * m / w, 1.25 * t.r * m / h
                 t.x, t.y = rng.uniform(px, 1 - px), rng.uniform(py, 1 - py)
-            if all(math.hypot((t.x - o.x) * w, (t.y - o.y) * h) > (t.r + o.r) * m * 1.22 + 0.02 * m
+            if all(math.hypot((t.x - o.x) * w, (t.y - o.y) * h) > (t.r + o.r) * m * 1.25 + 0.05 * m
                    for o in things[:i]):
                 break
         else:
@@ -198,7 +192,7 @@ def try_places(rng, things, size):
 
 
 def draw_shapes(rng):
-    """A scene of one to five coloured shapes."""
+    """A scene of one to four coloured shapes."""
     size = pick_size(rng)
     background = rng.choice(words.BACKGROUNDS)
     image, banned = draw_background(rng, background, size)
@@ -239,8 +233,7 @@ def draw_number(rng):
     while True:
         color = rng.choice(words.COLORS)
         rgb = pick_rgb(rng, color)
-        if color not in banned and (color, background) not in words.TOO_CLOSE \
-                and abs(luma(rgb) - base) > 0.2:
+        if color not in banned and abs(luma(rgb) - base) > 0.2:
             break
     number, scene = pick_number(rng), Scene("number", image, background)
     f = font(rng.choice(FONTS), round(min(w, h) * rng.uniform(0.38, 0.7)))

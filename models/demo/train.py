@@ -65,8 +65,9 @@ def cell_loss(logits, flat, sizes, presence):
         on = flat[:, i] > 0
         if i in presence:
             there = part[:, 1:].logsumexp(1) - part[:, 0]
-            loss = loss + F.binary_cross_entropy_with_logits(there, on.float(),
-                                                             torch.where(on, 1.0, 0.1))
+            weight = torch.where(on, 1.0, 0.1)
+            loss = loss + F.binary_cross_entropy_with_logits(
+                there, on.float(), weight, reduction="sum") / weight.sum()
         if on.any():
             loss = loss + F.cross_entropy(part[on, 1:], flat[on, i] - 1)
     return loss
@@ -82,6 +83,8 @@ def aux_loss(model, rows, taps, whole, grids):
         loss = loss + cell_loss(out.reshape(len(rows) * g * g, -1),
                                 grids[1].flatten(0, 2)[:, part], sizes, () if part.start else (0, 3))
     for head, x, cells in zip(model.aux_taps, taps, grids):
+        if not x.requires_grad:
+            continue
         loss = loss + cell_loss(head(x).permute(0, 2, 3, 1).flatten(0, 2),
                                 cells.flatten(0, 2)[:, :n], data.AUX_SIZES, (0, 3))
     a, c = model.aux_whole(rows.mean(1)).split((len(data.WHOLE), len(data.words.BACKGROUNDS)), 1)
@@ -154,6 +157,15 @@ def average(ema, model, step):
                 e.copy_(m)
 
 
+def freeze(model, ema):
+    """Keep the encoder up to stage 3 as averaged: what it knows is read off the later parts."""
+    early = [model.encoder.stem, *model.encoder.network[:8]]
+    averaged = [ema.encoder.stem, *ema.encoder.network[:8]]
+    for part, source in zip(early, averaged):
+        part.load_state_dict(source.state_dict())
+        part.eval().requires_grad_(False)
+
+
 def make_optimizer(model, lr):
     big = [p for p in model.parameters() if p.ndim >= 2]
     small = [p for p in model.parameters() if p.ndim < 2]
@@ -220,10 +232,12 @@ def work(a, exchange, rank):
         if rank == 0:
             exchange.clock[(step + 1) % 2] = before + time.time() - begin
         lr = rate(step, done, a)
+        if step >= a.freeze_at and model.encoder.stem.training:
+            freeze(model, ema)
         sums.append(one_step(model, optimizer, queue.get(), exchange, rank, step, lr, a))
+        average(ema, model, step)
         if rank:
             continue
-        average(ema, model, step)
         if step % 20 == 19:
             say, aux = np.mean(sums, 0)
             sums = []
@@ -264,6 +278,8 @@ def main():
     ap.add_argument("--aux", type=float, default=0.2, help="weight of the auxiliary loss")
     ap.add_argument("--see-first", type=int, default=475,
                     help="steps that train the encoder alone, by the auxiliary loss")
+    ap.add_argument("--freeze-at", type=int, default=1820,
+                    help="step from which the encoder's first stages stay as they are")
     ap.add_argument("--minutes", type=float, default=0, help="end by the clock (0: by steps)")
     ap.add_argument("--ranks", type=int, default=2, help="processes that share a batch")
     ap.add_argument("--threads", type=int, default=1, help="threads of each")

@@ -7,14 +7,13 @@ SPDX-License-Identifier: LGPL-2.1-or-later
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ("small", "large")
-COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
+COLORS = ("red", "yellow", "green", "blue", "purple", "white", "black")
 BACKGROUNDS = ("black", "white", "gray", "red", "yellow", "green", "blue", "purple", "gradient")
 
 # Hue in degrees, saturation and value: ranges with gaps between them, so that every colour
 # that is drawn has one name, also after a change of brightness.
 HSV = {
     "red": ((-4, 5), (0.86, 1.0), (0.75, 1.0)),
-    "orange": ((25, 33), (0.92, 1.0), (0.93, 1.0)),
     "yellow": ((53, 61), (0.82, 1.0), (0.90, 1.0)),
     "green": ((105, 140), (0.75, 1.0), (0.52, 1.0)),
     "blue": ((214, 241), (0.82, 1.0), (0.72, 1.0)),
@@ -24,14 +23,11 @@ HSV = {
     "gray": ((0, 360), (0.0, 0.05), (0.40, 0.58)),
 }
 
-# Pairs too close in colour to put one on the other.
-TOO_CLOSE = {("orange", "yellow"), ("orange", "red"), ("red", "orange"), ("yellow", "orange")}
-
 # Names of the places of a 3x3 grid, row by row.
 PLACES = ("top left", "top", "top right", "left", "center", "right",
           "bottom left", "bottom", "bottom right")
 
-NUMBER_WORDS = ("no", "a", "two", "three", "four", "five")
+NUMBER_WORDS = ("no", "a", "two", "three", "four")
 
 # One name for each group of videotestsrc patterns that cannot be told apart at 256 pixels:
 # name -> (caption, noun for "Is there ...", or None).
