@@ -49,7 +49,7 @@ static void clear_caption(gpointer caption)
     g_free(((Caption *)caption)->text);
 }
 
-/* `line` has one %s where the file's path goes, unless `suffix` is NULL. */
+/* `line` has FILE where the path of a file of that suffix goes, unless that is NULL. */
 static Run *run_new(const char *source, guint n_frames, const char *line, const char *suffix)
 {
     Run *run = g_new0(Run, 1);
@@ -260,8 +260,6 @@ static void test_webvtt(void)
 typedef struct {
     guint n_frames;
     GPtrArray *texts; /* "PTS+DURATION TEXT", ms */
-    gboolean behind;  /* a text that lies in the file after frames later than its end */
-    GstClockTime video_pts;
 } Demuxed;
 
 static void note_demuxed(GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer user_data)
