@@ -6,6 +6,7 @@
  */
 #include <glib/gstdio.h>
 
+#include "gstfastvlmmodels.h"
 #include "support.h"
 #include "synth.h"
 
@@ -160,6 +161,11 @@ static void test_stops_soon(void)
     g_assert_cmpfloat(ms_since(start_us), <, 300);
     g_assert_cmpuint(get_stat(fixture, "captions"), ==, 0);
     fixture_free(fixture);
+    /* On a busy machine the engine may be later than that; it winds up all the same. */
+    while (gst_fastvlm_models_count() > 0) {
+        g_assert_cmpfloat(ms_since(start_us), <, 20000);
+        g_usleep(1000);
+    }
 }
 
 /* A checkpoint that was cut short is found at READY -> PAUSED, with the file's name. */
