@@ -153,7 +153,7 @@ check "a table" grep -Eq '^encode_ms( +[0-9.]+){3}$' out
 # --- progress and signals ---
 # Work that never ends by itself, so that a fast machine shows its progress too.
 endless="bench --model ./good --runs 10000 --resolution 1024"
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     for term in xterm dumb; do
         TERM=$term script -qec "timeout --foreground -s INT 3 '$FASTVLM' $endless >out" seen-$term \
             >/dev/null
@@ -163,7 +163,7 @@ if command -v script >/dev/null; then
     check "but not on standard output" [ ! -s out ]
     check "no progress on a dumb terminal" same "$(grep -c measuring seen-dumb)" 0
 else
-    skip "progress on a terminal" "script is not installed"
+    skip "progress on a terminal" "script is not installed, or there are no pseudo-terminals"
 fi
 
 # stopped CODE: no result, no progress (there is no terminal), one line on standard error.
