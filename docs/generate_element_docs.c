@@ -66,14 +66,19 @@ static void print_pad(const GstPadTemplate *templ)
         const GstStructure *structure = gst_caps_get_structure(caps, i);
         GstCapsFeatures *features = gst_caps_get_features(caps, i);
         g_autofree char *feature_text = gst_caps_features_to_string(features);
+        const gboolean is_repeated =
+            i > 0 && gst_structure_is_equal(structure, gst_caps_get_structure(caps, 0));
 
         if (gst_caps_features_is_equal(features, GST_CAPS_FEATURES_MEMORY_SYSTEM_MEMORY)) {
             printf("`%s`\n\n", gst_structure_get_name(structure));
         } else {
-            printf("or `%s(%s)`\n\n", gst_structure_get_name(structure), feature_text);
+            printf("or `%s(%s)`%s\n\n", gst_structure_get_name(structure), feature_text,
+                   is_repeated ? ", the same" : "");
         }
-        gst_structure_foreach(structure, print_caps_field, NULL);
-        printf("\n");
+        if (!is_repeated) {
+            gst_structure_foreach(structure, print_caps_field, NULL);
+            printf("\n");
+        }
     }
 }
 
