@@ -14,7 +14,11 @@ export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}"
 # Any old directory will do: one that cannot be configured again is made anew.
 configure_build()
 {
-    local options=(-Dgst=enabled -Dtools=enabled -Dtests=false)
+    # Where Debian has its libraries; meson by itself knows only with dpkg-dev installed.
+    local multiarch
+    multiarch=$(gcc -print-multiarch 2>/dev/null || true)
+    local options=(-Dgst=enabled -Dtools=enabled -Dtests=false
+        "--libdir=lib${multiarch:+/$multiarch}")
 
     if [ -f "$1/build.ninja" ] && meson setup --reconfigure "$1" "$top" "${options[@]}"; then
         return
