@@ -43,10 +43,10 @@ def crossing(t):
 
 
 def stars(t):
-    """Three small stars that drift, and a large square that sways."""
+    """Two small stars that drift, and a large square that sways."""
     things = [Thing("star", "yellow", "small", 0.12 + 0.13 * t,
-                    0.2 + 0.25 * i + 0.06 * math.sin(5 * t + i), 0.08, 10 * math.sin(6 * t + i))
-              for i in range(3)]
+                    0.25 + 0.5 * i + 0.06 * math.sin(5 * t + i), 0.085, 10 * math.sin(6 * t + i))
+              for i in range(2)]
     things.append(Thing("square", "white", "large", 0.72 - 0.1 * t, 0.5, 0.17, 8 * math.sin(4 * t)))
     return draw(GREEN, things)
 
@@ -60,10 +60,10 @@ def number(t):
 
 
 def triangles(t):
-    """Four small triangles in a row, falling one after the other."""
-    return draw(BLACK, [Thing("triangle", "green", "small", 0.2 + 0.2 * i,
-                              0.22 + 0.5 * min(1, max(0, 1.6 * t - 0.2 * i)), 0.08)
-                        for i in range(4)])
+    """Three small triangles in a row, falling one after the other."""
+    return draw(BLACK, [Thing("triangle", "green", "small", 0.22 + 0.28 * i,
+                              0.24 + 0.52 * min(1, max(0, 1.6 * t - 0.3 * i)), 0.085)
+                        for i in range(3)])
 
 
 def squares(t):

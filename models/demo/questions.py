@@ -202,7 +202,7 @@ def ask_what_at(rng, scene):
     clear = {p: thing_at(scene, p) for p in words.PLACES}
     full = [p for p in words.PLACES if clear[p]]
     empty = [p for p in words.PLACES if clear[p] is None]
-    if full and (not empty or rng.random() < 0.72):
+    if full and (not empty or rng.random() < 0.5):
         place = rng.choice(full)
     elif empty:
         place = rng.choice(empty)

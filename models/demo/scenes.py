@@ -152,10 +152,10 @@ def draw_thing(draw, thing, size):
 
 
 def pick_counts(rng, groups):
-    """How many things each group has: four at most in all."""
+    """How many things each group has: three at most in all."""
     if groups == 1:
-        return [rng.choices((1, 2, 3, 4), (36, 24, 21, 19))[0]]
-    return list(rng.choice(((1, 1), (1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (1, 3))))
+        return [rng.choices((1, 2, 3), (38, 32, 30))[0]]
+    return list(rng.choice(((1, 1), (1, 1), (2, 1), (1, 2))))
 
 
 def pick_things(rng, banned, on):
@@ -171,18 +171,13 @@ def pick_things(rng, banned, on):
 
 
 def try_places(rng, things, size):
-    """Put every thing somewhere free; False where no room was found."""
+    """Put every thing at a place of its own; False where no room was found."""
     w, h = size
     m = min(w, h)
-    gridded = len(things) == 1 or rng.random() < 0.6
     for i, t in enumerate(things):
         for _ in range(30):
             t.r = rng.uniform(*RADII[t.size])
-            if gridded:
-                t.x, t.y = (rng.uniform(*rng.choice((LOW, MID, HIGH))) for _ in range(2))
-            else:
-                px, py = 1.25 * t.r * m / w, 1.25 * t.r * m / h
-                t.x, t.y = rng.uniform(px, 1 - px), rng.uniform(py, 1 - py)
+            t.x, t.y = (rng.uniform(*rng.choice((LOW, MID, HIGH))) for _ in range(2))
             if all(math.hypot((t.x - o.x) * w, (t.y - o.y) * h) > (t.r + o.r) * m * 1.25 + 0.05 * m
                    for o in things[:i]):
                 break
@@ -192,7 +187,7 @@ def try_places(rng, things, size):
 
 
 def draw_shapes(rng):
-    """A scene of one to four coloured shapes."""
+    """A scene of one to three coloured shapes."""
     size = pick_size(rng)
     background = rng.choice(words.BACKGROUNDS)
     image, banned = draw_background(rng, background, size)
@@ -219,7 +214,7 @@ def font(name, pixels):
 
 
 def pick_number(rng):
-    digits = rng.choices((1, 2, 3), (25, 37, 38))[0]
+    digits = rng.choices((1, 2, 3), (34, 40, 26))[0]
     return str(rng.randint(10 ** (digits - 1) if digits > 1 else 0, 10 ** digits - 1))
 
 

@@ -27,7 +27,7 @@ HSV = {
 PLACES = ("top left", "top", "top right", "left", "center", "right",
           "bottom left", "bottom", "bottom right")
 
-NUMBER_WORDS = ("no", "a", "two", "three", "four")
+NUMBER_WORDS = ("no", "a", "two", "three")
 
 # One name for each group of videotestsrc patterns that cannot be told apart at 256 pixels:
 # name -> (caption, noun for "Is there ...", or None).
