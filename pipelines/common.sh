@@ -32,21 +32,21 @@ build_fastvlm()
 {
     local build=$1 log=$1.log
 
-    if ! configure_build "$build" >"$log" 2>&1; then
-        cat "$log" >&2
-        echo "build: meson could not configure $build" >&2
+    if ! { configure_build "$build" && ninja -C "$build"; } >"$log" 2>&1; then
+        tail -n 60 "$log" >&2
+        echo "build: could not build into $build; $log has all of it" >&2
         return 1
     fi
     rm -f "$log"
-    ninja -C "$build" --quiet
 }
 
+# prepare_fastvlm SET: the set of packages, see setup.sh
 prepare_fastvlm()
 {
     local build=${FASTVLM_BUILD:-$top/build}
 
     if [ -z "${FASTVLM_BUILD:-}" ]; then
-        "$top/pipelines/setup.sh" build
+        "$top/pipelines/setup.sh" "$1"
         echo "Building into $build ..."
         build_fastvlm "$build"
     fi

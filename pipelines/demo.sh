@@ -10,7 +10,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$top"
 
-prepare_fastvlm
+prepare_fastvlm build
 
 cat <<'TEXT'
 

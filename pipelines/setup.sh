@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Install the Debian packages that are missing.
 #
-#     pipelines/setup.sh build    what it takes to build and to run
-#     pipelines/setup.sh tests    and to run the tests
+#     pipelines/setup.sh build      what it takes to build and to run the demo
+#     pipelines/setup.sh pipelines  and for windows, subtitles and common video files
+#     pipelines/setup.sh tests      what it takes to build and to run the tests
 #
 # As root apt installs them; other users need sudo, and without it the missing packages are named.
 # Where apt is not to be found nothing is installed, and the build itself says what it misses.
@@ -18,13 +19,16 @@ build_packages=(
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     fonts-dejavu-core
 )
+pipelines_packages=(
+    gstreamer1.0-x gstreamer1.0-plugins-bad gstreamer1.0-libav
+)
 tests_packages=(
-    g++ python3 python3-numpy gstreamer1.0-x gstreamer1.0-plugins-bad
+    g++ python3 gstreamer1.0-x gstreamer1.0-plugins-bad
 )
 # Their tests are skipped, and say so, where these are not to be had.
 optional_packages=(
     clang-format-14 shellcheck libopenblas0-openmp libopenblas0-serial
-    gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
+    gir1.2-gstreamer-1.0 python3-gi
 )
 
 # apt and dpkg want the system's directories, which a user's PATH or an empty one may lack.
@@ -60,12 +64,16 @@ build)
     needed=("${build_packages[@]}")
     optional=()
     ;;
+pipelines)
+    needed=("${build_packages[@]}" "${pipelines_packages[@]}")
+    optional=()
+    ;;
 tests)
     needed=("${build_packages[@]}" "${tests_packages[@]}")
     optional=("${optional_packages[@]}")
     ;;
 *)
-    echo "usage: $0 build|tests" >&2
+    echo "usage: $0 build|pipelines|tests" >&2
     exit 2
     ;;
 esac

@@ -15,7 +15,7 @@ if [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}${VIDEO_SINK:-}" ]; then
     echo "show: there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set)" >&2
     exit 1
 fi
-prepare_fastvlm
+prepare_fastvlm pipelines
 
 input=${1:-$top/pipelines/media/demo.webm}
 shift $(($# > 0))

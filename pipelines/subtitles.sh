@@ -35,6 +35,6 @@ case $output in
     exit 2
     ;;
 esac
-prepare_fastvlm
+prepare_fastvlm pipelines
 gst-launch-1.0 -q "${source[@]}" "${branches[@]}"
 echo "subtitles: wrote $output"
