@@ -18,6 +18,7 @@ import sys
 from collections import namedtuple
 
 TAP_LINE = re.compile(r"^(not )?ok\s+\d+\s*(?:- )?(.*?)(?:\s*#\s*(SKIP|TODO)\S*\s*(.*))?$", re.I)
+SHOWN_LINES = 120
 GOOD = {"OK", "EXPECTEDFAIL"}
 
 Case = namedtuple("Case", "name outcome reason")  # outcome: passed, failed, skipped
@@ -53,7 +54,8 @@ def cases_of(record, run):
     cases = tap_cases(test, output)
     if result == "SKIP":
         if not any(case.outcome == "skipped" for case in cases):
-            cases.append(Case(test, "skipped", last_line(output).removeprefix("1..0 # ")))
+            reason = re.sub(r"^1\.\.0\s*#\s*(SKIP\S*\s*)?", "", last_line(output), flags=re.I)
+            cases.append(Case(test, "skipped", reason))
     elif result in GOOD:
         if not cases:
             cases.append(Case(test, "passed", ""))
@@ -82,9 +84,9 @@ def read_log(path, run):
 
 def show(cases, outputs):
     for name, text in outputs:
-        lines = text.splitlines()
+        lines = [line for line in text.splitlines() if not re.match(r"ok \d+", line)]
         print(f"\n---- {name}: {record_note(lines)}")
-        print("\n".join(lines[-120:]))
+        print("\n".join(lines[-SHOWN_LINES:]))
     for outcome in ("skipped", "failed"):
         chosen = [case for case in cases if case.outcome == outcome]
         if chosen:
@@ -94,7 +96,9 @@ def show(cases, outputs):
 
 
 def record_note(lines):
-    return "its output" if len(lines) <= 120 else f"the last 120 of {len(lines)} lines"
+    if len(lines) <= SHOWN_LINES:
+        return "its output, without what was fine"
+    return f"the last {SHOWN_LINES} of {len(lines)} lines, without what was fine"
 
 
 def pair(text):
