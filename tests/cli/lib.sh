@@ -36,7 +36,7 @@ check() {
     echo "# failed: $*"
     echo "# after: $last_line: exit $code"
     for file in out err; do
-        [ -f "$file" ] && head -c 600 "$file" | sed "s/^/# $file: /"
+        [ -f "$file" ] && { head -c 600 "$file"; echo; } | sed "s/^/# $file: /"
     done
 }
 
