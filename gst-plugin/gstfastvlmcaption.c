@@ -77,7 +77,8 @@ static void react(GstFastvlmCaption *self, guint id, const GValue *value)
     case GST_FASTVLM_PROP_OVERLAY: {
         GstFastvlmAnswer *current = gst_fastvlm_caption_get_current(self);
 
-        gst_fastvlm_overlay_set_text(self->overlay, current != NULL ? current->text : NULL);
+        gst_fastvlm_overlay_set_text(
+            self->overlay, current != NULL && g_value_get_boolean(value) ? current->text : NULL);
         gst_fastvlm_answer_unref(current);
         break;
     }
@@ -293,7 +294,7 @@ static gboolean start(GstFastvlmCaption *self)
     }
     gst_fastvlm_stats_reset(self->stats);
     gst_fastvlm_caption_reset_flow(self);
-    self->last_final_us = self->last_behind_us = self->last_failed_us = 0;
+    self->last_behind_us = self->last_failed_us = 0;
     g_clear_pointer(&self->last_failure, g_free);
     self->seek_seqnum = GST_SEQNUM_INVALID;
     set_worker(self, gst_fastvlm_worker_new(&gst_fastvlm_caption_worker_funcs, self, self->stats,

@@ -49,6 +49,7 @@ struct _GstFastvlmCaption {
     GstClockTime current_duration; /* its text buffer's */
     guint32 seek_seqnum;           /* GST_SEQNUM_INVALID: none yet */
     gboolean seek_result;
+    gint64 last_final_us; /* monotonic; 0: none since the stream began */
 
     /* Under text_lock. */
     GMutex text_lock;
@@ -76,7 +77,6 @@ struct _GstFastvlmCaption {
     GstFastvlmCopier *copier;
 
     /* Of the worker's thread. */
-    gint64 last_final_us;
     gint64 last_behind_us; /* of the warning; 0: none yet */
     gint64 last_failed_us;
     char *last_failure;

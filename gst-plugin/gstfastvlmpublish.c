@@ -39,8 +39,10 @@ void gst_fastvlm_caption_forget(GstFastvlmCaption *self)
 {
     const gboolean had_one = set_current(self, NULL, GST_CLOCK_TIME_NONE);
 
-    gst_fastvlm_overlay_set_text(self->overlay, NULL);
+    GST_OBJECT_LOCK(self);
     self->last_final_us = 0;
+    GST_OBJECT_UNLOCK(self);
+    gst_fastvlm_overlay_set_text(self->overlay, NULL);
     if (had_one) {
         g_object_notify(G_OBJECT(self), "caption");
     }
@@ -70,17 +72,17 @@ static void get_settings(gpointer user_data, GstFastvlmSettings *settings)
 static GstClockTime estimate_duration(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
 {
     const gint64 now_us = g_get_monotonic_time();
-    GstClockTime duration;
 
-    if (self->last_final_us != 0) {
-        duration = (GstClockTime)(now_us - self->last_final_us) * GST_USECOND;
+    GST_OBJECT_LOCK(self);
+    const gint64 last_us = self->last_final_us;
+    GstClockTime duration = self->settings.interval;
+    self->last_final_us = now_us;
+    GST_OBJECT_UNLOCK(self);
+    if (last_us != 0) {
+        duration = (GstClockTime)(now_us - last_us) * GST_USECOND;
     } else {
-        GST_OBJECT_LOCK(self);
-        duration = self->settings.interval;
-        GST_OBJECT_UNLOCK(self);
         duration = MAX(duration, (GstClockTime)(answer->total_ms * GST_MSECOND));
     }
-    self->last_final_us = now_us;
     return MIN(duration, GST_FASTVLM_TEXT_MAX_DURATION);
 }
 

@@ -73,6 +73,36 @@ static void test_nothing_follows_a_flush(void)
     fixture_free(fixture);
 }
 
+static GstBusSyncReply dawdle(GstBus *bus, GstMessage *message, gpointer user_data)
+{
+    gint *dawdles = user_data;
+
+    if (gst_message_has_name(message, "fastvlm-caption")) {
+        g_atomic_int_set(dawdles, 1);
+        g_usleep(150000);
+    }
+    return GST_BUS_PASS;
+}
+
+/* A caption that is just being told of is out before the flush is through. */
+static void test_flush_waits_for_the_message(void)
+{
+    Fixture *fixture = fixture_new(LIVE, CAPS);
+    gint dawdles = 0;
+
+    gst_bus_set_sync_handler(fixture->bus, dawdle, &dawdles, NULL);
+    push_frame(fixture, 0xffffff, 0);
+    while (g_atomic_int_get(&dawdles) == 0) {
+        g_usleep(1000);
+    }
+    flush(fixture);
+    const guint n = count_messages(fixture, GST_MESSAGE_ELEMENT, "fastvlm-caption");
+    g_assert_cmpuint(n, ==, 1);
+    g_usleep(300000);
+    g_assert_cmpuint(count_messages(fixture, GST_MESSAGE_ELEMENT, "fastvlm-caption"), ==, 1);
+    fixture_free(fixture);
+}
+
 /* The current caption is forgotten: property, meta. */
 static void test_flush_forgets(void)
 {
@@ -174,6 +204,18 @@ static void test_eos_waits_live(void)
     const gint64 start = g_get_monotonic_time();
     g_assert_true(gst_harness_push_event(fixture->harness, gst_event_new_eos()));
     g_assert_cmpfloat(ms_since(start), >, 100);
+    g_assert_cmpuint(get_stat(fixture, "captions"), ==, 1);
+    fixture_free(fixture);
+}
+
+/* ... and for a model that still loads: a short stream has its caption too. */
+static void test_eos_waits_for_the_load(void)
+{
+    fake.load_ms = 300;
+    Fixture *fixture = fixture_new(LIVE, CAPS);
+
+    push_frame(fixture, 0xffffff, 0);
+    g_assert_true(gst_harness_push_event(fixture->harness, gst_event_new_eos()));
     g_assert_cmpuint(get_stat(fixture, "captions"), ==, 1);
     fixture_free(fixture);
 }
@@ -396,11 +438,13 @@ int main(int argc, char **argv)
     support_init(&argc, &argv);
     g_test_add_func("/flush/frees-the-streaming-thread", test_flush_frees_the_streaming_thread);
     g_test_add_func("/flush/nothing-follows", test_nothing_follows_a_flush);
+    g_test_add_func("/flush/waits-for-the-message", test_flush_waits_for_the_message);
     g_test_add_func("/flush/forgets", test_flush_forgets);
     g_test_add_func("/flush/anchors-anew", test_flush_anchors_anew);
     g_test_add_func("/flush/from-the-signal", test_flush_from_the_signal);
     g_test_add_func("/flush/many", test_many_flushes);
     g_test_add_func("/eos/waits-live", test_eos_waits_live);
+    g_test_add_func("/eos/waits-for-the-load", test_eos_waits_for_the_load);
     g_test_add_func("/eos/waits-no-longer", test_eos_waits_no_longer);
     g_test_add_func("/eos/flush-ends-the-wait", test_flush_ends_the_wait_of_eos);
     g_test_add_func("/eos/complete", test_eos_complete);

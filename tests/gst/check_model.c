@@ -120,6 +120,24 @@ static void test_slow_load(void)
     fixture_free(fixture);
 }
 
+/* With interval=0 the frame that a long load ends on is not the first there was. */
+static void test_slow_load_every_frame(void)
+{
+    fake.load_ms = 800;
+    Fixture *fixture = fixture_new("interval=0", CAPS);
+    guint i = 0;
+
+    for (; get_stat(fixture, "captions") == 0; i++) {
+        g_assert_cmpuint(i, <, 400);
+        push_frame(fixture, 0x808080, i * FRAME_DURATION);
+        g_usleep(20000);
+    }
+    const guint64 pts = get_uint64(wait_caption(fixture, "final"), "pts");
+    g_test_message("frame %u of %u", (guint)(pts / FRAME_DURATION), i);
+    g_assert_cmpuint(pts / FRAME_DURATION, >=, i / 3);
+    fixture_free(fixture);
+}
+
 /* A quick load is told of as well, start and end. */
 static void test_quick_load(void)
 {
@@ -342,6 +360,7 @@ int main(int argc, char **argv)
     g_test_add_func("/model/bad-resolution", test_bad_resolution);
     g_test_add_func("/model/mended", test_mended);
     g_test_add_func("/load/slow", test_slow_load);
+    g_test_add_func("/load/slow-every-frame", test_slow_load_every_frame);
     g_test_add_func("/load/quick", test_quick_load);
     g_test_add_func("/load/canceled", test_canceled_load);
     g_test_add_func("/load/failed-live", test_failed_load_live);

@@ -226,31 +226,44 @@ static void test_overlay_flush(void)
 
 /* ---- queries and events ---- */
 
-/* Nothing is added to upstream's latency on src. */
+static GstPadProbeReturn answer_latency(GstPad *pad, GstPadProbeInfo *info, gpointer user_data)
+{
+    GstQuery *query = GST_PAD_PROBE_INFO_QUERY(info);
+
+    if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY) {
+        return GST_PAD_PROBE_OK;
+    }
+    gst_query_set_latency(query, TRUE, 33 * GST_MSECOND, 50 * GST_MSECOND);
+    return GST_PAD_PROBE_HANDLED;
+}
+
+static void check_latency(GstPad *pad, GstClockTime expected_min, GstClockTime expected_max)
+{
+    GstQuery *query = gst_query_new_latency();
+    gboolean live;
+    GstClockTime min, max;
+
+    g_assert_true(gst_pad_query(pad, query));
+    gst_query_parse_latency(query, &live, &min, &max);
+    g_assert_true(live);
+    g_assert_cmpuint(min, ==, expected_min);
+    g_assert_cmpuint(max, ==, expected_max);
+    gst_query_unref(query);
+}
+
+/* Nothing is added to upstream's latency on src. text_src answers for itself: as late as the video,
+ * and it holds nobody up. */
 static void test_latency(void)
 {
     Fixture *fixture = fixture_new("", NULL);
     GstPad *src = get_pad(fixture, "src");
     GstPad *text = gst_element_request_pad_simple(fixture->element, "text_src");
-    GstQuery *query = gst_query_new_latency();
-    gboolean live;
-    GstClockTime min, max;
 
-    gst_harness_set_live(fixture->harness, TRUE);
-    gst_harness_set_upstream_latency(fixture->harness, 33 * GST_MSECOND);
-    g_assert_true(gst_pad_query(src, query));
-    gst_query_parse_latency(query, &live, &min, &max);
-    g_assert_true(live);
-    g_assert_cmpuint(min, ==, 33 * GST_MSECOND);
-    gst_query_unref(query);
-    /* text_src answers for itself: as late as the video, and it holds nobody up. */
-    query = gst_query_new_latency();
-    g_assert_true(gst_pad_query(text, query));
-    gst_query_parse_latency(query, &live, &min, &max);
-    g_assert_true(live);
-    g_assert_cmpuint(min, ==, 33 * GST_MSECOND);
-    g_assert_cmpuint(max, ==, GST_CLOCK_TIME_NONE);
-    gst_query_unref(query);
+    gst_pad_add_probe(fixture->harness->srcpad,
+                      GST_PAD_PROBE_TYPE_QUERY_UPSTREAM | GST_PAD_PROBE_TYPE_PUSH, answer_latency,
+                      NULL, NULL);
+    check_latency(src, 33 * GST_MSECOND, 50 * GST_MSECOND);
+    check_latency(text, 33 * GST_MSECOND, GST_CLOCK_TIME_NONE);
     gst_element_release_request_pad(fixture->element, text);
     gst_object_unref(text);
     gst_object_unref(src);
