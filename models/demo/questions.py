@@ -229,8 +229,8 @@ ASK = {"how many": ask_how_many, "is there": ask_is_there, "pattern": ask_patter
        "what is at": ask_what_at, "what does it say": ask_says, "background": ask_background}
 # How often each question comes up, by kind of scene.
 SHARES = {
-    "shapes": {"how many": 34, "is there": 30, "what is at": 28, "pattern": 2,
-               "what does it say": 2, "background": 4},
+    "shapes": {"how many": 32, "is there": 22, "what is at": 38, "pattern": 2,
+               "what does it say": 3, "background": 3},
     "number": {"how many": 5, "is there": 5, "pattern": 15, "what does it say": 65,
                "background": 10},
     "plain": {"how many": 20, "is there": 20, "what is at": 20, "pattern": 20,

@@ -270,15 +270,15 @@ def main():
     ap.add_argument("run", help="directory of the run: checkpoint.pt and log.jsonl")
     ap.add_argument("--patterns", required=True, help="the patterns' .npz file")
     ap.add_argument("--tokenizer", default=os.path.dirname(os.path.abspath(__file__)))
-    ap.add_argument("--steps", type=int, default=4000)
+    ap.add_argument("--steps", type=int, default=4600)
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--questions", type=int, default=4, help="questions a picture")
-    ap.add_argument("--lr", type=float, default=1.5e-3)
+    ap.add_argument("--lr", type=float, default=1.3e-3)
     ap.add_argument("--warmup", type=int, default=40)
     ap.add_argument("--aux", type=float, default=0.2, help="weight of the auxiliary loss")
     ap.add_argument("--see-first", type=int, default=475,
                     help="steps that train the encoder alone, by the auxiliary loss")
-    ap.add_argument("--freeze-at", type=int, default=1820,
+    ap.add_argument("--freeze-at", type=int, default=2000,
                     help="step from which the encoder's first stages stay as they are")
     ap.add_argument("--minutes", type=float, default=0, help="end by the clock (0: by steps)")
     ap.add_argument("--ranks", type=int, default=2, help="processes that share a batch")
