@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "base/cpu.h"
+#include "kernels/gemm.h"
 
 /**
  * A depthwise convolution, or a grouped one with one input and `multiplier` output channels a group:
@@ -42,6 +43,9 @@ typedef struct {
  * axpy_f32: y [n] += a * x [n].
  * rms_norm_f32: out [n] = weight [n] * x * rsqrt(mean(x^2) + epsilon).
  * layer_norm_f32: out [n] = (x - mean) / sqrt(variance + epsilon), no affine part.
+ * gemm_f32, gemm_bf16, gemm_int8: see gemm.h.
+ * round_rows_bf16, round_rows_int8: x [n_rows, k], rows ldx floats apart, to what the tier's gemm
+ * reads: out [n_rows], rows FASTVLM_ROUNDED_ROW_BYTES(k) apart, aligned to 4 bytes; scale [n_rows].
  */
 #define FASTVLM_KERNEL_LIST(X)                                                           \
     X(void, conv_dw_f32, (const FastvlmConvDw *conv, int y, int x0, int x1, float *out)) \
@@ -52,7 +56,13 @@ typedef struct {
     X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                     \
     X(void, rms_norm_f32,                                                                \
       (const float *x, const float *weight, float epsilon, float *out, size_t n))        \
-    X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))
+    X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))       \
+    X(void, gemm_f32, (const FastvlmGemm *gemm))                                         \
+    X(void, gemm_bf16, (const FastvlmGemm *gemm))                                        \
+    X(void, gemm_int8, (const FastvlmGemm *gemm))                                        \
+    X(void, round_rows_bf16, (const float *x, size_t ldx, int n_rows, int k, void *out)) \
+    X(void, round_rows_int8,                                                             \
+      (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))
 
 typedef struct {
     FastvlmTier tier;

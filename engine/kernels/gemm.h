@@ -1,0 +1,62 @@
+/*
+ * Packed matrix products, c = a * transpose(b): what a linear layer is.
+ *
+ *     b [n_columns, k]  packed once:   panels of 16 columns, k in units of 4 bytes, the same bytes on
+ *                                      every tier: [ceil(n_columns / 16)][n_units][16] words
+ *     a [n_rows, k]     f32 as it is; for bf16 and int8 rounded first, row by row, to a form that
+ *                       each tier chooses for itself (round_rows_*)
+ *     c [n_rows, n_columns]  f32
+ *
+ * A word of b holds one f32, two bf16 or four int8 of one column, of rising k, the first in the low
+ * bits; beyond the matrix they are 0. Rows of a and columns of b may be any number. Each element of c is one chain
+ * of sums over rising k, whatever is computed beside it: a row's bytes depend neither on how many
+ * rows there are nor on where a tile begins.
+ *
+ *     f32    c = sum of a * b, fused multiply-adds where the tier has them
+ *     bf16   a and b rounded to nearest even, products exact, sums in f32
+ *     int8   a = scale_a [row] * integer (-127 .. 127), scale_a = max |a| / 127; b likewise by column;
+ *            c = ((float)(sum of integers) * scale_a) * scale_b: the same bytes on every tier
+ *
+ * An int8 row of a with NaN or infinity makes a row of NaN; one with nothing above 2^-100 counts as 0.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_KERNELS_GEMM_H
+#define FASTVLM_KERNELS_GEMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Columns of a panel. */
+#define FASTVLM_PANEL_COLUMNS 16
+
+/** Largest k: sums of int8 products stay within 32 bits, with room for an offset of 128. */
+#define FASTVLM_GEMM_MAX_K 65536
+
+/** int8: what a row's largest magnitude must reach to count, so that 127 / largest is finite. */
+#define FASTVLM_GEMM_SMALLEST 0x1p-100f
+
+/** Units of k (words of a column) for a k of f32, bf16 or int8. */
+#define FASTVLM_UNITS_F32(k) ((size_t)(k))
+#define FASTVLM_UNITS_BF16(k) (((size_t)(k) + 1) / 2)
+#define FASTVLM_UNITS_INT8(k) (((size_t)(k) + 3) / 4)
+
+/** Bytes that a rounded row of a takes at most, on any tier; rows lie this far apart. */
+#define FASTVLM_ROUNDED_ROW_BYTES(k) (((size_t)(k) + 15) / 16 * 64)
+
+/** A product. Columns of b begin at a panel; `b`, `scale_b` and `offset_b` point to the first. */
+typedef struct {
+    const void *a;           /* f32 rows [n_rows, k], or what round_rows_* wrote */
+    size_t lda;              /* f32: floats from one row to the next; else unused */
+    const float *scale_a;    /* int8: [n_rows] */
+    const uint32_t *b;       /* [panels][n_units][16] */
+    const float *scale_b;    /* int8: [whole panels] */
+    const int32_t *offset_b; /* int8: [whole panels], 128 * sum over k of the column's integers */
+    float *c;                /* [n_rows, n_columns], not overlapping a */
+    size_t ldc;              /* floats from one row of c to the next */
+    int n_rows;
+    int n_columns;
+    int k;
+} FastvlmGemm;
+
+#endif

@@ -1,0 +1,314 @@
+/*
+ * Packed matrix products, AVX2.
+ *
+ * Blocks of 6 rows by 16 columns (f32, bf16) or 8 columns (int8) stay in 12 registers while k
+ * passes; b streams from its panel, a is broadcast. All of a tile's rows pass a panel before the next
+ * panel comes, so a panel is read from memory once.
+ *
+ * There is no dot product of bytes here that cannot overflow (vpmaddubsw saturates), so int8 goes
+ * through vpmaddwd: rounded rows are int16, b is widened as it is loaded. That is still 16
+ * multiply-adds an instruction where f32 has 8. Rounded bf16 rows are f32 of bf16 precision.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/x86/simd_avx2.h"
+
+#define BLOCK_ROWS 6
+#define BLOCK inline __attribute__((always_inline))
+
+/** Stores 16 columns of one row, or the first `n` of them. */
+static BLOCK void store_row(float *c, int n, __m256 low, __m256 high)
+{
+    if (n >= 16) {
+        _mm256_storeu_ps(c, low);
+        _mm256_storeu_ps(c + 8, high);
+        return;
+    }
+    _mm256_maskstore_ps(c, tail_mask_avx2((size_t)n), low);
+    if (n > 8)
+        _mm256_maskstore_ps(c + 8, tail_mask_avx2((size_t)(n - 8)), high);
+}
+
+/** `n_rows` rows (a constant) of 16 columns. */
+static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, size_t k, float *c,
+                               size_t ldc, int n_columns, int n_rows)
+{
+    __m256 low[BLOCK_ROWS], high[BLOCK_ROWS];
+
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        low[row] = high[row] = _mm256_setzero_ps();
+    for (size_t i = 0; i < k; i++, b += FASTVLM_PANEL_COLUMNS) {
+        const __m256 b0 = _mm256_load_ps((const float *)b);
+        const __m256 b1 = _mm256_load_ps((const float *)b + 8);
+
+#pragma GCC unroll 6
+        for (int row = 0; row < n_rows; row++) {
+            const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + i);
+
+            low[row] = _mm256_fmadd_ps(value, b0, low[row]);
+            high[row] = _mm256_fmadd_ps(value, b1, high[row]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        store_row(c + (size_t)row * ldc, n_columns, low[row], high[row]);
+}
+
+/** As above; a word of b holds an even and an odd element of k. */
+static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, size_t n_units,
+                                float *c, size_t ldc, int n_columns, int n_rows)
+{
+    const __m256i odd = _mm256_set1_epi32((int)0xffff0000u);
+    __m256 low[BLOCK_ROWS], high[BLOCK_ROWS];
+
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        low[row] = high[row] = _mm256_setzero_ps();
+    for (size_t i = 0; i < n_units; i++, b += FASTVLM_PANEL_COLUMNS) {
+        const __m256i w0 = _mm256_load_si256((const __m256i *)b);
+        const __m256i w1 = _mm256_load_si256((const __m256i *)b + 1);
+        __m256 b0 = _mm256_castsi256_ps(_mm256_slli_epi32(w0, 16));
+        __m256 b1 = _mm256_castsi256_ps(_mm256_slli_epi32(w1, 16));
+
+#pragma GCC unroll 6
+        for (int row = 0; row < n_rows; row++) {
+            const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + 2 * i);
+
+            low[row] = _mm256_fmadd_ps(value, b0, low[row]);
+            high[row] = _mm256_fmadd_ps(value, b1, high[row]);
+        }
+        b0 = _mm256_castsi256_ps(_mm256_and_si256(w0, odd));
+        b1 = _mm256_castsi256_ps(_mm256_and_si256(w1, odd));
+#pragma GCC unroll 6
+        for (int row = 0; row < n_rows; row++) {
+            const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + 2 * i + 1);
+
+            low[row] = _mm256_fmadd_ps(value, b0, low[row]);
+            high[row] = _mm256_fmadd_ps(value, b1, high[row]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        store_row(c + (size_t)row * ldc, n_columns, low[row], high[row]);
+}
+
+/** The sums of 8 columns: pairs of partial sums of columns 0 1 4 5 | 2 3 6 7 put in order. */
+static BLOCK __m256i add_pairs(__m256i first, __m256i second)
+{
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), _MM_SHUFFLE(3, 1, 2, 0));
+}
+
+/** sum += pairs of a * b. As assembly, since GCC 12 copies and spills the sums otherwise: half speed. */
+static BLOCK __m256i add_products(__m256i sum, __m256i a, __m256i b)
+{
+    __m256i products;
+
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+            : "+x"(sum), "=&x"(products)
+            : "x"(a), "x"(b));
+    return sum;
+}
+
+/** `n_rows` rows (a constant) of 8 columns; c is given the first `n_columns` of them. */
+static BLOCK void multiply_int8(const int16_t *a, size_t lda, const float *scale_a,
+                                const uint32_t *b, const float *scale_b, size_t n_units, float *c,
+                                size_t ldc, int n_columns, int n_rows)
+{
+    __m256i first[BLOCK_ROWS], second[BLOCK_ROWS]; /* columns 0 .. 3 and 4 .. 7, two sums each */
+
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        first[row] = second[row] = _mm256_setzero_si256();
+    for (size_t i = 0; i < n_units; i++, b += FASTVLM_PANEL_COLUMNS) {
+        const __m256i b0 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)b));
+        const __m256i b1 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)b + 1));
+
+#pragma GCC unroll 6
+        for (int row = 0; row < n_rows; row++) {
+            const __m256i four = _mm256_castpd_si256(
+                _mm256_broadcast_sd((const double *)(a + (size_t)row * lda + 4 * i)));
+
+            first[row] = add_products(first[row], four, b0);
+            second[row] = add_products(second[row], four, b1);
+        }
+    }
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++) {
+        const __m256 sum = _mm256_cvtepi32_ps(add_pairs(first[row], second[row]));
+        const __m256 value = _mm256_mul_ps(_mm256_mul_ps(sum, _mm256_set1_ps(scale_a[row])),
+                                           _mm256_loadu_ps(scale_b));
+
+        if (n_columns >= 8)
+            _mm256_storeu_ps(c + (size_t)row * ldc, value);
+        else
+            _mm256_maskstore_ps(c + (size_t)row * ldc, tail_mask_avx2((size_t)n_columns), value);
+    }
+}
+
+/** Calls `f` with the number of rows as a constant. */
+#define WITH_ROWS(n, f, ...) \
+    switch (n) {             \
+    case 1:                  \
+        f(__VA_ARGS__, 1);   \
+        break;               \
+    case 2:                  \
+        f(__VA_ARGS__, 2);   \
+        break;               \
+    case 3:                  \
+        f(__VA_ARGS__, 3);   \
+        break;               \
+    case 4:                  \
+        f(__VA_ARGS__, 4);   \
+        break;               \
+    case 5:                  \
+        f(__VA_ARGS__, 5);   \
+        break;               \
+    default:                 \
+        f(__VA_ARGS__, 6);   \
+        break;               \
+    }
+
+void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
+{
+    const size_t n_units = FASTVLM_UNITS_F32(gemm->k);
+    const uint32_t *b = gemm->b;
+
+    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
+        for (int row = 0; row < gemm->n_rows; row += BLOCK_ROWS) {
+            const float *a = (const float *)gemm->a + (size_t)row * gemm->lda;
+            float *c = gemm->c + (size_t)row * gemm->ldc + column;
+
+            WITH_ROWS(gemm->n_rows - row, multiply_f32, a, gemm->lda, b, n_units, c, gemm->ldc,
+                      gemm->n_columns - column);
+        }
+        b += n_units * FASTVLM_PANEL_COLUMNS;
+    }
+}
+
+void fastvlm_gemm_bf16_avx2(const FastvlmGemm *gemm)
+{
+    const size_t n_units = FASTVLM_UNITS_BF16(gemm->k);
+    const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(float);
+    const uint32_t *b = gemm->b;
+
+    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
+        for (int row = 0; row < gemm->n_rows; row += BLOCK_ROWS) {
+            const float *a = (const float *)gemm->a + (size_t)row * lda;
+            float *c = gemm->c + (size_t)row * gemm->ldc + column;
+
+            WITH_ROWS(gemm->n_rows - row, multiply_bf16, a, lda, b, n_units, c, gemm->ldc,
+                      gemm->n_columns - column);
+        }
+        b += n_units * FASTVLM_PANEL_COLUMNS;
+    }
+}
+
+void fastvlm_gemm_int8_avx2(const FastvlmGemm *gemm)
+{
+    const size_t n_units = FASTVLM_UNITS_INT8(gemm->k);
+    const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(int16_t);
+
+    for (int column = 0; column < gemm->n_columns; column += 8) {
+        const uint32_t *b =
+            gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * n_units * FASTVLM_PANEL_COLUMNS +
+            (size_t)(column % FASTVLM_PANEL_COLUMNS);
+
+        for (int row = 0; row < gemm->n_rows; row += BLOCK_ROWS) {
+            const int16_t *a = (const int16_t *)gemm->a + (size_t)row * lda;
+            float *c = gemm->c + (size_t)row * gemm->ldc + column;
+
+            WITH_ROWS(gemm->n_rows - row, multiply_int8, a, lda, gemm->scale_a + row, b,
+                      gemm->scale_b + column, n_units, c, gemm->ldc, gemm->n_columns - column);
+        }
+    }
+}
+
+/** Eight values rounded to bf16 precision, to nearest even; NaN stays NaN. */
+static inline __m256 round_to_bf16(__m256 v)
+{
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256 cut =
+        _mm256_castsi256_ps(_mm256_and_si256(rounded, _mm256_set1_epi32((int)0xffff0000u)));
+
+    return _mm256_blendv_ps(cut, v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+}
+
+void fastvlm_round_rows_bf16_avx2(const float *x, size_t ldx, int n_rows, int k, void *out)
+{
+    for (int row = 0; row < n_rows; row++, x += ldx) {
+        float *to = (float *)((char *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k));
+        int i = 0;
+
+        for (; i + 8 <= k; i += 8)
+            _mm256_storeu_ps(to + i, round_to_bf16(_mm256_loadu_ps(x + i)));
+        if (i < k) { /* rows are a multiple of 16 floats apart */
+            const __m256i mask = tail_mask_avx2((size_t)(k - i));
+
+            _mm256_storeu_ps(to + i, round_to_bf16(_mm256_maskload_ps(x + i, mask)));
+        }
+    }
+}
+
+/** The largest magnitude, by its bits, which order as magnitudes do with NaN above all. */
+static float find_largest(const float *x, int k)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256i largest = _mm256_setzero_si256();
+    __m128i half;
+    int i = 0;
+    float result;
+
+    for (; i + 8 <= k; i += 8)
+        largest = _mm256_max_epi32(
+            largest, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(x + i)), magnitude));
+    if (i < k)
+        largest = _mm256_max_epi32(
+            largest, _mm256_and_si256(
+                         _mm256_maskload_epi32((const int *)x + i, tail_mask_avx2((size_t)(k - i))),
+                         magnitude));
+    half = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(1, 0, 3, 2)));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(2, 3, 0, 1)));
+    _mm_store_ss(&result, _mm_castsi128_ps(half));
+    return result;
+}
+
+static void round_row(const float *x, int k, float inverse, int16_t *to)
+{
+    const __m256 factor = _mm256_set1_ps(inverse);
+
+    for (int i = 0; i < k; i += 8) {
+        const __m256 v = i + 8 <= k ? _mm256_loadu_ps(x + i)
+                                    : _mm256_maskload_ps(x + i, tail_mask_avx2((size_t)(k - i)));
+        const __m256i rounded = _mm256_cvtps_epi32(_mm256_mul_ps(v, factor));
+
+        _mm_storeu_si128(
+            (__m128i *)(to + i),
+            _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
+    }
+}
+
+void fastvlm_round_rows_int8_avx2(const float *x, size_t ldx, int n_rows, int k, void *out,
+                                  float *scale)
+{
+    for (int row = 0; row < n_rows; row++, x += ldx) {
+        int16_t *to = (int16_t *)((char *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k));
+        const float largest = find_largest(x, k);
+
+        if (largest >= FASTVLM_GEMM_SMALLEST && isfinite(largest)) {
+            scale[row] = largest / 127.0f;
+            round_row(x, k, 127.0f / largest, to);
+        } else {
+            scale[row] = isfinite(largest) ? 0.0f : NAN;
+            memset(to, 0, FASTVLM_UNITS_INT8(k) * 4 * sizeof *to);
+        }
+    }
+}
