@@ -1,5 +1,5 @@
 /*
- * CPU tiers: which set of kernels this processor can run.
+ * CPU tiers: which sets of kernels this processor can run.
  *
  * Tiers are found by CPUID and XGETBV alone, so that an emulator which hides a feature is believed.
  * No GLib here: kernels and their checker build without it.
@@ -9,22 +9,32 @@
 #ifndef FASTVLM_BASE_CPU_H
 #define FASTVLM_BASE_CPU_H
 
-/** In rising order; a processor of one tier runs all the tiers below it. */
+/**
+ * From the plainest to the fastest. Not a ladder: a processor may lack a tier below its highest one
+ * (Zen 4 and Skylake-X have no AVX-VNNI). Every AVX-512 tier has those AVX-512 tiers before it.
+ */
 typedef enum {
-    FASTVLM_TIER_SCALAR, /* plain C: the reference of all others */
-    FASTVLM_TIER_AVX2,   /* AVX2 and FMA */
+    FASTVLM_TIER_SCALAR,      /* plain C: the reference of all others */
+    FASTVLM_TIER_AVX2,        /* AVX2 and FMA */
+    FASTVLM_TIER_AVX_VNNI,    /* AVX2 and byte dot products of 256 bits */
+    FASTVLM_TIER_AVX512,      /* AVX-512 F, CD, BW, DQ, VL: Skylake-X on */
+    FASTVLM_TIER_AVX512_VNNI, /* and byte dot products */
+    FASTVLM_TIER_AVX512_BF16, /* and both byte and bf16 dot products: Zen 4, Sapphire Rapids on */
     FASTVLM_N_TIERS,
 } FastvlmTier;
 
-/** "scalar", "avx2". */
+/** "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16". */
 const char *fastvlm_tier_to_string(FastvlmTier tier);
 
-/** The highest tier this processor and its operating system can run. Thread-safe. */
+/** Whether this processor and its operating system can run `tier`. Thread-safe. */
+int fastvlm_tier_is_supported(FastvlmTier tier);
+
+/** The highest supported tier. Thread-safe. */
 FastvlmTier fastvlm_tier_detect(void);
 
 /**
- * The detected tier, held down by the environment variable FASTVLM_TIER (a tier's name) if that
- * names a lower one; other values are ignored.
+ * The highest supported tier that is not above the one that the environment variable FASTVLM_TIER
+ * names; other values are ignored.
  */
 FastvlmTier fastvlm_tier_in_use(void);
 

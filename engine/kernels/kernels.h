@@ -74,14 +74,28 @@ typedef struct {
 /** The table of `tier`; a tier that this build has no kernels for gets the scalar one. */
 const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 
-#define FASTVLM_KERNEL_PROTOTYPE_SCALAR(result, name, parameters) \
-    result fastvlm_##name##_scalar parameters;
-FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_PROTOTYPE_SCALAR)
+/** What a tier has of its own: X(name, tier). A tier takes all else from the one it builds upon. */
+#define FASTVLM_KERNELS_AVX_VNNI(X)
+#define FASTVLM_KERNELS_AVX512(X)
+#define FASTVLM_KERNELS_AVX512_VNNI(X)
+#define FASTVLM_KERNELS_AVX512_BF16(X)
 
+#define FASTVLM_KERNEL_TYPE(result, name, parameters) \
+    typedef result fastvlm_##name##_func parameters;
+FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_TYPE)
+#undef FASTVLM_KERNEL_TYPE
+
+#define FASTVLM_KERNEL_PROTOTYPE(name, tier) fastvlm_##name##_func fastvlm_##name##_##tier;
+#define FASTVLM_KERNEL_PROTOTYPE_SCALAR(result, name, parameters) \
+    FASTVLM_KERNEL_PROTOTYPE(name, scalar)
+FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_PROTOTYPE_SCALAR)
 #if defined(__x86_64__)
-#define FASTVLM_KERNEL_PROTOTYPE_AVX2(result, name, parameters) \
-    result fastvlm_##name##_avx2 parameters;
+#define FASTVLM_KERNEL_PROTOTYPE_AVX2(result, name, parameters) FASTVLM_KERNEL_PROTOTYPE(name, avx2)
 FASTVLM_KERNEL_LIST(FASTVLM_KERNEL_PROTOTYPE_AVX2)
+FASTVLM_KERNELS_AVX_VNNI(FASTVLM_KERNEL_PROTOTYPE)
+FASTVLM_KERNELS_AVX512(FASTVLM_KERNEL_PROTOTYPE)
+FASTVLM_KERNELS_AVX512_VNNI(FASTVLM_KERNEL_PROTOTYPE)
+FASTVLM_KERNELS_AVX512_BF16(FASTVLM_KERNEL_PROTOTYPE)
 #endif
 
 #endif

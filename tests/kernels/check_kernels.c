@@ -205,7 +205,6 @@ static void check_rows(void)
 
 int main(void)
 {
-    const FastvlmTier highest = fastvlm_tier_detect();
     int n_bad = 0;
 
     reference = fastvlm_kernels_get(FASTVLM_TIER_SCALAR);
@@ -214,7 +213,7 @@ int main(void)
         tier = fastvlm_kernels_get(t);
         n_failed = 0;
         random_state = 1;
-        if (t > (int)highest) {
+        if (!fastvlm_tier_is_supported(t)) {
             printf("ok %d - %s # SKIP this processor has no %s\n", t + 1, fastvlm_tier_to_string(t),
                    fastvlm_tier_to_string(t));
             continue;

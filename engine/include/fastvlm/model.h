@@ -128,8 +128,9 @@ FASTVLM_API int fastvlm_model_get_n_threads(const FastvlmModel *model);
 FASTVLM_API const FastvlmTokenizer *fastvlm_model_get_tokenizer(const FastvlmModel *model);
 
 /**
- * The kernel tier this process runs on: "scalar", "avx2", ... The environment variable FASTVLM_TIER
- * holds it to a lower one.
+ * The kernel tier this process runs on: "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni" or
+ * "avx512_bf16". The environment variable FASTVLM_TIER, set to one of them, holds it to the highest that
+ * this processor has up to that one.
  */
 FASTVLM_API const char *fastvlm_cpu_tier(void);
 
