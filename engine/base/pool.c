@@ -1,9 +1,19 @@
 /*
- * A worker pool: fork-join over items, workers asleep between runs.
+ * A worker pool: fork-join over items.
  *
- * A run bumps `generation` under the lock and wakes the workers; each takes items from the atomic
- * counter `next` until none is left, then counts itself out. The caller does the same and waits for
- * the last worker to be out, so that no worker ever sees the fields of a later run.
+ * A run is one word, `state`: its generation, whether it is open, and how many workers are inside. The
+ * caller writes the run's fields while it is closed and nobody is inside, then opens it. A worker enters
+ * an open run by adding itself to the word, takes items from the counter `next` until none is left, and
+ * leaves. When the items are out the caller closes the run, after which nobody enters, and waits until
+ * nobody is inside: so no worker ever sees the fields of another run, and none that sleeps is waited
+ * for.
+ *
+ *     worker: run -> spin -> sleep      caller: run -> close -> spin -> sleep until the last is out
+ *
+ * Who sleeps says so in a counter before it looks at `state` a last time; who changes `state` looks at
+ * the counter afterwards. Both are sequentially consistent, so one of the two sees the other.
+ *
+ * POSIX locks and threads, not GLib's: ThreadSanitizer sees into them.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -11,37 +21,56 @@
 
 #include <fastvlm/error.h>
 
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/turn.h"
+
+#define INSIDE_MASK 0x1ffu /* more than the most workers */
+#define OPEN 0x200u
+#define GENERATION 0x400u /* one more; wraps, which a sleeper of 4 million runs may miss a run by */
+
+/* A pause between two layers is shorter than this, a sleep and a waking up longer. */
+#define SPIN_US 80
+#define N_PAUSES 64 /* between two looks at the clock: one to three microseconds */
+
 typedef struct {
     FastvlmPool *pool;
+    pthread_t thread;
     int worker;
 } Worker;
 
 struct _FastvlmPool {
-    GMutex turn; /* held for the length of a run */
-    GMutex lock; /* guards what follows, but `next` */
-    GCond wake;
-    GCond done;
-    guint generation;
-    gboolean quit;
-    int n_busy; /* workers not yet out of the current run */
+    FastvlmTurn turn; /* held for the length of a run, or longer */
+    gint64 slice_us;  /* of the turn, 0: not shared; whose turn it is */
 
-    int n_items;
-    gint next; /* atomic */
+    atomic_uint state;
+    atomic_int next;
+    int n_items; /* this and what follows: written by the caller while the run is closed */
     FastvlmPoolFunc func;
     void *data;
     const gint *cancel;
 
+    pthread_mutex_t lock; /* for sleeping only */
+    pthread_cond_t wake;
+    pthread_cond_t done;
+    atomic_int n_sleeping; /* workers */
+    atomic_int caller_sleeps;
+    atomic_int quit;
+
     int nice;
     int n_threads;
+    int n_cpus;
     int n_started;
-    GThread *threads[FASTVLM_POOL_MAX_THREADS];
     Worker workers[FASTVLM_POOL_MAX_THREADS];
 };
+
+/** Threads of all pools that compute or spin: a CPU each, or spinning does harm. */
+static atomic_int n_awake;
 
 int fastvlm_pool_count_cpus(void)
 {
@@ -52,6 +81,20 @@ int fastvlm_pool_count_cpus(void)
     return CLAMP(CPU_COUNT(&set), 1, FASTVLM_POOL_MAX_THREADS);
 }
 
+static void pause_cpu(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static gboolean may_spin(const FastvlmPool *pool)
+{
+    return pool->n_threads <= pool->n_cpus && atomic_load(&n_awake) <= pool->n_cpus;
+}
+
 static gboolean is_cancelled(const FastvlmPool *pool)
 {
     return pool->cancel && g_atomic_int_get(pool->cancel);
@@ -60,7 +103,7 @@ static gboolean is_cancelled(const FastvlmPool *pool)
 static void take_items(FastvlmPool *pool, int worker)
 {
     while (!is_cancelled(pool)) {
-        const int item = g_atomic_int_add(&pool->next, 1);
+        const int item = atomic_fetch_add(&pool->next, 1);
 
         if (item >= pool->n_items)
             return;
@@ -68,56 +111,117 @@ static void take_items(FastvlmPool *pool, int worker)
     }
 }
 
-static gpointer run_worker(gpointer data)
+static gboolean is_new(unsigned state, unsigned seen)
+{
+    return (state & OPEN) && state / GENERATION != seen;
+}
+
+/** Enters the open run unless it is the one of generation `*seen`, which it becomes. */
+static gboolean enter_run(FastvlmPool *pool, unsigned *seen)
+{
+    unsigned state = atomic_load(&pool->state);
+
+    while (is_new(state, *seen))
+        if (atomic_compare_exchange_weak(&pool->state, &state, state + 1)) {
+            *seen = state / GENERATION;
+            return TRUE;
+        }
+    return FALSE;
+}
+
+static void leave_run(FastvlmPool *pool)
+{
+    const unsigned before = atomic_fetch_sub(&pool->state, 1);
+
+    if ((before & (OPEN | INSIDE_MASK)) != 1 || !atomic_load(&pool->caller_sleeps))
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_signal(&pool->done);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/** Spins until a run that is not `seen` is open; FALSE where it took too long. */
+static gboolean spin_for_run(const FastvlmPool *pool, unsigned seen)
+{
+    const gint64 end_us = g_get_monotonic_time() + SPIN_US;
+
+    while (may_spin(pool) && g_get_monotonic_time() < end_us)
+        for (int i = 0; i < N_PAUSES; i++) {
+            if (is_new(atomic_load(&pool->state), seen))
+                return TRUE;
+            pause_cpu();
+        }
+    return FALSE;
+}
+
+static void sleep_until_run(FastvlmPool *pool, unsigned seen)
+{
+    atomic_fetch_sub(&n_awake, 1);
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->n_sleeping, 1);
+    while (!atomic_load(&pool->quit) && !is_new(atomic_load(&pool->state), seen))
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    atomic_fetch_sub(&pool->n_sleeping, 1);
+    pthread_mutex_unlock(&pool->lock);
+    atomic_fetch_add(&n_awake, 1);
+}
+
+static void *run_worker(void *data)
 {
     Worker *self = data;
     FastvlmPool *pool = self->pool;
-    guint seen = 0;
+    unsigned seen = 0;
 
     if (pool->nice > 0)
         setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), pool->nice);
-    g_mutex_lock(&pool->lock);
-    for (;;) {
-        while (pool->generation == seen && !pool->quit)
-            g_cond_wait(&pool->wake, &pool->lock);
-        if (pool->quit)
-            break;
-        seen = pool->generation;
-        g_mutex_unlock(&pool->lock);
-        take_items(pool, self->worker);
-        g_mutex_lock(&pool->lock);
-        if (--pool->n_busy == 0)
-            g_cond_signal(&pool->done);
+    atomic_fetch_add(&n_awake, 1);
+    while (!atomic_load(&pool->quit)) {
+        if (enter_run(pool, &seen)) {
+            take_items(pool, self->worker);
+            leave_run(pool);
+            if (spin_for_run(pool, seen))
+                continue;
+        }
+        sleep_until_run(pool, seen);
     }
-    g_mutex_unlock(&pool->lock);
+    atomic_fetch_sub(&n_awake, 1);
     return NULL;
+}
+
+static gboolean start_workers(FastvlmPool *pool, GError **error)
+{
+    for (int i = 0; i < pool->n_threads - 1; i++) {
+        Worker *worker = &pool->workers[i];
+        int problem;
+
+        worker->pool = pool;
+        worker->worker = i;
+        problem = pthread_create(&worker->thread, NULL, run_worker, worker);
+        if (problem != 0) {
+            g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                        "cannot start worker thread %d of %d: %s; ask for fewer threads", i + 1,
+                        pool->n_threads, g_strerror(problem));
+            return FALSE;
+        }
+        pthread_setname_np(worker->thread, "fastvlm");
+        pool->n_started++;
+    }
+    return TRUE;
 }
 
 FastvlmPool *fastvlm_pool_new(int n_threads, int nice, GError **error)
 {
     FastvlmPool *pool = g_new0(FastvlmPool, 1);
 
-    g_mutex_init(&pool->turn);
-    g_mutex_init(&pool->lock);
-    g_cond_init(&pool->wake);
-    g_cond_init(&pool->done);
+    fastvlm_turn_init(&pool->turn);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->done, NULL);
     pool->nice = nice;
     pool->n_threads = CLAMP(n_threads, 1, FASTVLM_POOL_MAX_THREADS);
-    for (int i = 0; i < pool->n_threads - 1; i++) {
-        GError *cause = NULL;
-
-        pool->workers[i] = (Worker){pool, i};
-        pool->threads[i] = g_thread_try_new("fastvlm", run_worker, &pool->workers[i], &cause);
-        if (!pool->threads[i]) {
-            g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-                        "cannot start worker thread %d of %d: %s; ask for fewer threads", i + 1,
-                        pool->n_threads, cause->message);
-            g_error_free(cause);
-            fastvlm_pool_free(pool);
-            return NULL;
-        }
-        pool->n_started++;
-    }
+    pool->n_cpus = fastvlm_pool_count_cpus();
+    if (!start_workers(pool, error))
+        g_clear_pointer(&pool, fastvlm_pool_free);
     return pool;
 }
 
@@ -125,16 +229,16 @@ void fastvlm_pool_free(FastvlmPool *pool)
 {
     if (!pool)
         return;
-    g_mutex_lock(&pool->lock);
-    pool->quit = TRUE;
-    g_cond_broadcast(&pool->wake);
-    g_mutex_unlock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->quit, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->n_started; i++)
-        g_thread_join(pool->threads[i]);
-    g_mutex_clear(&pool->turn);
-    g_mutex_clear(&pool->lock);
-    g_cond_clear(&pool->wake);
-    g_cond_clear(&pool->done);
+        pthread_join(pool->workers[i].thread, NULL);
+    fastvlm_turn_clear(&pool->turn);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->done);
     g_free(pool);
 }
 
@@ -143,41 +247,113 @@ int fastvlm_pool_get_n_threads(const FastvlmPool *pool)
     return pool->n_threads;
 }
 
-static void wake_workers(FastvlmPool *pool)
+static void open_run(FastvlmPool *pool)
 {
-    g_mutex_lock(&pool->lock);
-    pool->n_busy = pool->n_started;
-    pool->generation++;
-    g_cond_broadcast(&pool->wake);
-    g_mutex_unlock(&pool->lock);
+    const unsigned generation = atomic_load(&pool->state) & ~(OPEN | INSIDE_MASK);
+    int n_wanted = pool->n_items - 1;
+
+    atomic_store(&pool->state, generation + GENERATION + OPEN);
+    if (atomic_load(&pool->n_sleeping) == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    if (n_wanted >= pool->n_started)
+        pthread_cond_broadcast(&pool->wake);
+    else
+        while (n_wanted-- > 0)
+            pthread_cond_signal(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
 }
 
-static void wait_for_workers(FastvlmPool *pool)
+static gboolean is_empty(const FastvlmPool *pool)
 {
-    g_mutex_lock(&pool->lock);
-    while (pool->n_busy > 0)
-        g_cond_wait(&pool->done, &pool->lock);
-    g_mutex_unlock(&pool->lock);
+    return (atomic_load(&pool->state) & INSIDE_MASK) == 0;
+}
+
+/** After it no worker is inside the run, nor will one be. */
+static void close_run(FastvlmPool *pool)
+{
+    gint64 end_us;
+
+    if ((atomic_fetch_and(&pool->state, ~OPEN) & INSIDE_MASK) == 0)
+        return;
+    end_us = g_get_monotonic_time() + SPIN_US;
+    while (may_spin(pool) && g_get_monotonic_time() < end_us)
+        for (int i = 0; i < N_PAUSES; i++) {
+            if (is_empty(pool))
+                return;
+            pause_cpu();
+        }
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->caller_sleeps, 1);
+    while (!is_empty(pool))
+        pthread_cond_wait(&pool->done, &pool->lock);
+    atomic_store(&pool->caller_sleeps, 0);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/** This thread's turn it is. */
+static gboolean run_items(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, void *data,
+                          const gint *cancel)
+{
+    const gboolean is_shared = n_items > 1 && pool->n_started > 0;
+
+    pool->n_items = n_items;
+    pool->func = func;
+    pool->data = data;
+    pool->cancel = cancel;
+    atomic_store(&pool->next, 0);
+    atomic_fetch_add(&n_awake, 1);
+    if (is_shared)
+        open_run(pool);
+    take_items(pool, pool->n_threads - 1);
+    if (is_shared)
+        close_run(pool);
+    atomic_fetch_sub(&n_awake, 1);
+    return !is_cancelled(pool);
+}
+
+/** Others may hold the pool meanwhile, in slices of their own. */
+static gboolean share_turn(FastvlmPool *pool, const gint *cancel)
+{
+    const gint64 slice_us = pool->slice_us;
+
+    if (slice_us == 0)
+        return TRUE;
+    if (!fastvlm_turn_share(&pool->turn, slice_us, cancel))
+        return FALSE;
+    pool->slice_us = slice_us;
+    return TRUE;
 }
 
 gboolean fastvlm_pool_run(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, void *data,
                           const gint *cancel)
 {
-    const gboolean shared = n_items > 1 && pool->n_started > 0;
     gboolean complete;
 
-    g_mutex_lock(&pool->turn);
-    pool->n_items = n_items;
-    pool->func = func;
-    pool->data = data;
-    pool->cancel = cancel;
-    g_atomic_int_set(&pool->next, 0);
-    if (shared)
-        wake_workers(pool);
-    take_items(pool, pool->n_threads - 1);
-    if (shared)
-        wait_for_workers(pool);
-    complete = !is_cancelled(pool);
-    g_mutex_unlock(&pool->turn);
+    if (fastvlm_turn_is_mine(&pool->turn))
+        return share_turn(pool, cancel) && run_items(pool, n_items, func, data, cancel);
+    if (!fastvlm_turn_take(&pool->turn, cancel))
+        return FALSE;
+    complete = run_items(pool, n_items, func, data, cancel);
+    fastvlm_turn_give(&pool->turn);
     return complete;
+}
+
+gboolean fastvlm_pool_hold(FastvlmPool *pool, int slice_us, const gint *cancel)
+{
+    if (!fastvlm_turn_take(&pool->turn, cancel))
+        return FALSE;
+    pool->slice_us = slice_us;
+    return TRUE;
+}
+
+void fastvlm_pool_release(FastvlmPool *pool)
+{
+    if (fastvlm_turn_is_mine(&pool->turn))
+        fastvlm_turn_give(&pool->turn);
+}
+
+void fastvlm_pool_wake(FastvlmPool *pool)
+{
+    fastvlm_turn_wake(&pool->turn);
 }

@@ -3,7 +3,12 @@
  *
  * Items are handed out one by one to whichever thread is free. So that results never depend on the
  * number of threads, an item must write only what is its own, and the items must follow from the
- * shapes alone. Workers sleep between runs.
+ * shapes alone.
+ *
+ * Runs follow each other closely while something is computed, so threads that are done spin for some
+ * ten microseconds before they sleep; not where that would take a CPU from a thread with work (more
+ * threads than CPUs, in this pool or in all of the process's together). Nothing spins for long when
+ * there is no work.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -42,13 +47,31 @@ void fastvlm_pool_free(FastvlmPool *pool);
 int fastvlm_pool_get_n_threads(const FastvlmPool *pool);
 
 /**
- * Calls `func` for all items and returns when all are done. Runs of several threads take turns.
+ * Calls `func` for all items and returns when all are done. Runs of several threads take turns, in the
+ * order in which they were asked for.
  *
- * @param cancel  looked at before each item (atomically); once it is not 0 no further item begins.
- *                May be NULL.
+ * @param cancel  looked at before each item (atomically) and while waiting for a turn (see
+ *                fastvlm_pool_wake()); once it is not 0 no further item begins. May be NULL.
  * @return FALSE if cancelled: some items were not done
  */
 gboolean fastvlm_pool_run(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, void *data,
                           const gint *cancel);
+
+/**
+ * Waits for this thread's turn and keeps it for all runs up to fastvlm_pool_release(). Not to be
+ * nested.
+ *
+ * @param slice_us  0: keep it; else between two runs, once the turn has lasted so long, others who
+ *                  wait get theirs first
+ * @param cancel    may be NULL
+ * @return FALSE if cancelled; fastvlm_pool_release() is then allowed, not needed
+ */
+gboolean fastvlm_pool_hold(FastvlmPool *pool, int slice_us, const gint *cancel);
+
+/** Ends this thread's turn if it has one. */
+void fastvlm_pool_release(FastvlmPool *pool);
+
+/** Makes threads that wait for their turn look at their `cancel`. Any thread. */
+void fastvlm_pool_wake(FastvlmPool *pool);
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * The worker pool: every item once, no worker index twice at a time, turns, cancellation.
+ * The worker pool: every item once, no worker index twice at a time, turns, cancellation, no work for
+ * the CPU when there is none.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <glib.h>
+#include <time.h>
 
 #include "base/pool.h"
 
@@ -103,6 +105,119 @@ static void test_turns(void)
     fastvlm_pool_free(pool);
 }
 
+typedef struct {
+    FastvlmPool *pool;
+    gint cancel;
+    gint order; /* runs that were done, of all threads */
+    gint waits; /* threads that are about to ask for a turn */
+} Line;
+
+static void count_run(int item, int worker, void *data)
+{
+    if (item == 0)
+        g_atomic_int_inc(&((Line *)data)->order);
+}
+
+static gpointer hold_for_runs(gpointer data)
+{
+    Line *line = data;
+    gint first, last;
+
+    g_atomic_int_inc(&line->waits);
+    g_assert_true(fastvlm_pool_hold(line->pool, 0, &line->cancel));
+    first = g_atomic_int_get(&line->order);
+    for (int i = 0; i < 100; i++)
+        g_assert_true(fastvlm_pool_run(line->pool, 4, count_run, line, NULL));
+    last = g_atomic_int_get(&line->order);
+    fastvlm_pool_release(line->pool);
+    g_assert_cmpint(last - first, ==, 100); /* nobody's run came between */
+    return GINT_TO_POINTER(first + 1);
+}
+
+/* Long work shares its turn, after a slice, with one that then holds the pool for all its runs. */
+static void test_hold(void)
+{
+    Line line = {.pool = fastvlm_pool_new(2, 0, NULL)};
+    GThread *thread;
+    int n_before = 0;
+    int began;
+
+    g_assert_true(fastvlm_pool_hold(line.pool, 1, NULL));
+    thread = g_thread_new("holder", hold_for_runs, &line);
+    while (g_atomic_int_get(&line.order) == n_before) {
+        g_assert_true(fastvlm_pool_run(line.pool, 4, count_run, &line, NULL));
+        n_before++;
+        if (g_atomic_int_get(&line.waits))
+            g_usleep(1000); /* the slice is over */
+        g_assert_cmpint(n_before, <, 100000000);
+    }
+    began = GPOINTER_TO_INT(g_thread_join(thread));
+    g_assert_cmpint(began, <=, n_before);
+    g_assert_cmpint(g_atomic_int_get(&line.order), ==, n_before + 100);
+    fastvlm_pool_release(line.pool);
+    fastvlm_pool_release(line.pool); /* no turn: nothing */
+    fastvlm_pool_free(line.pool);
+}
+
+static gpointer wait_in_vain(gpointer data)
+{
+    Line *line = data;
+
+    g_atomic_int_inc(&line->waits);
+    return GINT_TO_POINTER(fastvlm_pool_hold(line->pool, 0, &line->cancel));
+}
+
+/* Who waits for a turn can be told to stop, first or last in line; the others get theirs. */
+static void test_cancel_waiting(void)
+{
+    Line first = {.pool = fastvlm_pool_new(2, 0, NULL)};
+    Line second = first;
+    GThread *threads[2];
+
+    g_assert_true(fastvlm_pool_hold(first.pool, 0, NULL));
+    threads[0] = g_thread_new("first", wait_in_vain, &first);
+    g_usleep(5000);
+    threads[1] = g_thread_new("second", hold_for_runs, &second);
+    g_usleep(5000);
+    g_atomic_int_set(&first.cancel, 1);
+    fastvlm_pool_wake(first.pool);
+    g_assert_false(GPOINTER_TO_INT(g_thread_join(threads[0])));
+    fastvlm_pool_release(first.pool);
+    g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(threads[1])), ==, 1);
+    g_assert_false(fastvlm_pool_hold(first.pool, 0, &first.cancel));
+    g_assert_false(fastvlm_pool_run(first.pool, 4, count_run, &first, &first.cancel));
+    g_assert_true(fastvlm_pool_run(first.pool, 4, count_run, &first, NULL));
+    fastvlm_pool_free(first.pool);
+}
+
+static gint64 cpu_time_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (gint64)now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
+/* Without work nothing spins. */
+static void test_idle(void)
+{
+    FastvlmPool *pools[4];
+    Line line = {0};
+    gint64 spent_us;
+
+    for (int i = 0; i < 4; i++) {
+        pools[i] = fastvlm_pool_new(1 + i, 0, NULL);
+        g_assert_true(fastvlm_pool_run(pools[i], 16, count_run, &line, NULL));
+    }
+    g_usleep(20000);
+    spent_us = cpu_time_us();
+    g_usleep(500000);
+    spent_us = cpu_time_us() - spent_us;
+    g_assert_cmpint(spent_us, <, 5000); /* under 1 % of a core */
+    for (int i = 0; i < 4; i++)
+        fastvlm_pool_free(pools[i]);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -111,5 +226,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/pool/all-items/5", GINT_TO_POINTER(5), test_all_items);
     g_test_add_func("/pool/cancel", test_cancel);
     g_test_add_func("/pool/turns", test_turns);
+    g_test_add_func("/pool/hold", test_hold);
+    g_test_add_func("/pool/cancel-waiting", test_cancel_waiting);
+    g_test_add_func("/pool/idle", test_idle);
     return g_test_run();
 }
