@@ -1,7 +1,9 @@
 /*
- * CPU tiers by CPUID leaves 1 and 7 and XGETBV (Intel SDM volume 1, 14.3, 14.7.1 and 15.2 to 15.4).
+ * CPU tiers by CPUID leaves 1 and 7 and XGETBV (Intel SDM volume 1, 14.3, 14.7.1 and 15.2 to 15.4),
+ * on 64-bit ARM by the hardware capabilities that Linux hands each process (its documentation:
+ * arch/arm64/elf_hwcaps).
  *
- *     CPUID, XGETBV -> a bit for each supported tier -> the highest, held down by FASTVLM_TIER
+ *     CPUID, XGETBV or HWCAP -> a bit for each supported tier -> the highest, held down by FASTVLM_TIER
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -73,6 +75,29 @@ static uint32_t find_tiers(void)
         tiers |= BIT(FASTVLM_TIER_AVX512_BF16);
     return tiers;
 }
+#elif defined(__aarch64__) && defined(__linux__) && !defined(__AARCH64EB__)
+#include <sys/auxv.h>
+
+/* asm/hwcap.h, older ones of which lack the last. */
+#define ARM_HWCAP_ASIMD (1u << 1)
+#define ARM_HWCAP_ASIMDDP (1u << 20)
+#define ARM_HWCAP2_BF16 (1u << 14)
+
+static uint32_t find_tiers(void)
+{
+    const unsigned long hwcap = getauxval(AT_HWCAP);
+    uint32_t tiers = BIT(FASTVLM_TIER_SCALAR);
+
+    if (!(hwcap & ARM_HWCAP_ASIMD))
+        return tiers;
+    tiers |= BIT(FASTVLM_TIER_NEON);
+    if (!(hwcap & ARM_HWCAP_ASIMDDP))
+        return tiers;
+    tiers |= BIT(FASTVLM_TIER_NEON_DOTPROD);
+    if (getauxval(AT_HWCAP2) & ARM_HWCAP2_BF16)
+        tiers |= BIT(FASTVLM_TIER_NEON_BF16);
+    return tiers;
+}
 #else
 static uint32_t find_tiers(void)
 {
@@ -83,7 +108,8 @@ static uint32_t find_tiers(void)
 const char *fastvlm_tier_to_string(FastvlmTier tier)
 {
     static const char *const names[FASTVLM_N_TIERS] = {
-        "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16",
+        "scalar",      "avx2", "avx_vnni",     "avx512",    "avx512_vnni",
+        "avx512_bf16", "neon", "neon_dotprod", "neon_bf16",
     };
 
     return names[tier];

@@ -1,0 +1,98 @@
+/*
+ * GELU, SiLU and softmax, NEON.
+ *
+ * GELU by the tail of the normal distribution, which loses nothing to cancellation; the polynomial is
+ * that of x86/activation_avx2.c, which says where it comes from:
+ *     t = 1 / (1 + |v| / 4);  tail = exp(-v^2 / 2) * P(t), P(t) ~ (1 - Phi(|v|)) exp(v^2 / 2)
+ *     gelu(v) = max(v, 0) - |v| * tail
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/kernels.h"
+#include "kernels/arm/simd_neon.h"
+
+static inline float32x4_t gelu(float32x4_t v)
+{
+    static const float p[8] = {0.00023298835f, 0.0957117383f, 0.12879614f,  -0.0219064599f,
+                               0.356672593f,   -0.337620451f, 0.377202348f, -0.0990889209f};
+    const float32x4_t magnitude = vabsq_f32(v);
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    const float32x4_t t = vdivq_f32(one, vfmaq_f32(one, magnitude, vdupq_n_f32(0.25f)));
+    const float32x4_t gauss = exp_neon(vmulq_f32(vmulq_f32(v, v), vdupq_n_f32(-0.5f)));
+    float32x4_t tail = vdupq_n_f32(p[7]);
+
+    for (int i = 6; i >= 0; i--)
+        tail = vfmaq_f32(vdupq_n_f32(p[i]), tail, t);
+    tail = vmulq_f32(tail, gauss);
+    return vfmsq_f32(vmaxq_f32(v, vdupq_n_f32(0.0f)), magnitude, tail);
+}
+
+void fastvlm_gelu_bias_f32_neon(float *x, const float *bias, size_t n_rows, size_t n)
+{
+    for (size_t row = 0; row < n_rows; row++, x += n) {
+        size_t i = 0;
+
+        for (; i + 4 <= n; i += 4)
+            vst1q_f32(x + i, gelu(vaddq_f32(vld1q_f32(x + i), vld1q_f32(bias + i))));
+        if (i < n)
+            store_part_neon(
+                x + i, n - i,
+                gelu(vaddq_f32(load_part_neon(x + i, n - i), load_part_neon(bias + i, n - i))));
+    }
+}
+
+static inline float32x4_t silu_mul(float32x4_t gate, float32x4_t up)
+{
+    const float32x4_t e = exp_neon(vnegq_f32(gate));
+
+    return vmulq_f32(vdivq_f32(gate, vaddq_f32(vdupq_n_f32(1.0f), e)), up);
+}
+
+void fastvlm_silu_mul_f32_neon(float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(gate + i, silu_mul(vld1q_f32(gate + i), vld1q_f32(up + i)));
+    if (i < n)
+        store_part_neon(gate + i, n - i,
+                        silu_mul(load_part_neon(gate + i, n - i), load_part_neon(up + i, n - i)));
+}
+
+static float find_max(const float *x, size_t n)
+{
+    float32x4_t max = vdupq_n_f32(x[0]);
+    size_t i = 0;
+    float result;
+
+    for (; i + 4 <= n; i += 4)
+        max = vmaxq_f32(max, vld1q_f32(x + i));
+    result = vmaxvq_f32(max);
+    for (; i < n; i++)
+        result = x[i] > result ? x[i] : result;
+    return result;
+}
+
+void fastvlm_softmax_f32_neon(float *x, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)3;
+    const float32x4_t max = vdupq_n_f32(find_max(x, n));
+    float32x4_t sum = vdupq_n_f32(0.0f);
+    float total, scale;
+
+    for (size_t i = 0; i < n_whole; i += 4) {
+        const float32x4_t e = exp_neon(vsubq_f32(vld1q_f32(x + i), max));
+
+        sum = vaddq_f32(sum, e);
+        vst1q_f32(x + i, e);
+    }
+    total = vaddvq_f32(sum);
+    if (n_whole < n)
+        store_part_neon(x + n_whole, n - n_whole,
+                        exp_neon(vsubq_f32(load_part_neon(x + n_whole, n - n_whole), max)));
+    for (size_t i = n_whole; i < n; i++)
+        total += x[i];
+    scale = 1.0f / total;
+    for (size_t i = 0; i < n; i++)
+        x[i] *= scale;
+}
