@@ -25,15 +25,15 @@ void fastvlm_model_unref(FastvlmModel *model)
     fastvlm_pool_free(model->pool);
     fastvlm_tokenizer_free(model->tokenizer);
     fastvlm_model_info_free(model->info);
+    fastvlm_checkpoint_free(model->checkpoint);
     g_free(model);
 }
 
 static gboolean check_params(const FastvlmModelParams *params, GError **error)
 {
-    if (params->precision != FASTVLM_PRECISION_AUTO && params->precision != FASTVLM_PRECISION_F32) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
-                    "precision %s is not in this version: use auto or f32",
-                    fastvlm_precision_to_string(params->precision));
+    if (params->precision == FASTVLM_PRECISION_INT4) {
+        g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                            "precision int4 is not in this version: use int8, or auto");
         return FALSE;
     }
     if (params->n_threads < 0 || params->n_threads > FASTVLM_POOL_MAX_THREADS) {
@@ -71,39 +71,54 @@ static gboolean start_threads(FastvlmModel *model, const FastvlmModelParams *par
 {
     const int n_threads = params->n_threads > 0 ? params->n_threads : fastvlm_pool_count_cpus();
 
-    fastvlm_blas_init();
     model->kernels = fastvlm_kernels_get(fastvlm_tier_in_use());
+    model->use_blas = fastvlm_blas_is_wanted(model->kernels->tier);
     model->pool = fastvlm_pool_new(n_threads, params->worker_nice, error);
     return model->pool != NULL;
 }
 
-static gboolean read_weights(FastvlmModel *model, FastvlmCheckpoint *checkpoint,
-                             const FastvlmModelParams *params, GError **error)
+/** What AUTO stands for here. */
+static FastvlmPrecision choose_precision(const FastvlmModel *model, FastvlmPrecision wanted)
 {
+    return wanted == FASTVLM_PRECISION_AUTO ? FASTVLM_PRECISION_F32 : wanted;
+}
+
+static FastvlmMatrixType find_matrix_type(const FastvlmModel *model)
+{
+    switch (model->precision) {
+    case FASTVLM_PRECISION_BF16:
+        return FASTVLM_MATRIX_BF16;
+    case FASTVLM_PRECISION_INT8:
+        return FASTVLM_MATRIX_INT8;
+    default:
+        return model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32;
+    }
+}
+
+static gboolean read_weights(FastvlmModel *model, const FastvlmModelParams *params, GError **error)
+{
+    FastvlmVisionPlan plan = {model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32, {0}};
     FastvlmReader reader = {
-        .checkpoint = checkpoint,
+        .checkpoint = model->checkpoint,
         .progress = params->progress,
         .progress_data = params->progress_data,
     };
 
-    return fastvlm_vision_layout_detect(checkpoint, &reader.layout, error) &&
-           fastvlm_vision_weights_read(&model->vision, &reader, error) &&
-           fastvlm_language_weights_read(&model->language, &reader, error);
+    model->precision = choose_precision(model, params->precision);
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        plan.stages[s] = find_matrix_type(model);
+    return fastvlm_vision_layout_detect(model->checkpoint, &reader.layout, error) &&
+           fastvlm_vision_weights_read(&model->vision, &reader, &plan, error) &&
+           fastvlm_language_weights_read(&model->language, &reader, find_matrix_type(model), error);
 }
 
 static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelParams *params,
                      GError **error)
 {
-    FastvlmCheckpoint *checkpoint = fastvlm_open_model(name, error);
-    gboolean ok;
-
-    if (!checkpoint)
-        return FALSE;
-    ok = fastvlm_inspect_checkpoint(checkpoint, model->info, error) &&
-         load_tokenizer(model, error) && start_threads(model, params, error) &&
-         read_weights(model, checkpoint, params, error);
-    fastvlm_checkpoint_free(checkpoint);
-    return ok;
+    model->checkpoint = fastvlm_open_model(name, error);
+    return model->checkpoint && fastvlm_inspect_checkpoint(model->checkpoint, model->info, error) &&
+           load_tokenizer(model, error) && start_threads(model, params, error) &&
+           read_weights(model, params, error);
 }
 
 FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *params, GError **error)
@@ -118,7 +133,6 @@ FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *par
     model = g_new0(FastvlmModel, 1);
     g_atomic_ref_count_init(&model->references);
     model->info = g_new0(FastvlmModelInfo, 1);
-    model->precision = FASTVLM_PRECISION_F32;
     if (!load(model, name, params, error))
         g_clear_pointer(&model, fastvlm_model_unref);
     return model;
@@ -151,5 +165,5 @@ const char *fastvlm_cpu_tier(void)
 
 const char *fastvlm_blas_name(void)
 {
-    return fastvlm_blas_describe();
+    return fastvlm_blas_is_wanted(fastvlm_tier_in_use()) ? fastvlm_blas_describe() : "built-in";
 }

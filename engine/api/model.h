@@ -20,6 +20,8 @@ struct _FastvlmModel {
     FastvlmTokenizer *tokenizer; /* NULL: the checkpoint has no tokenizer files */
     FastvlmPool *pool;
     const FastvlmKernels *kernels;
+    gboolean use_blas;
+    FastvlmCheckpoint *checkpoint; /* mapped: embeddings are read from it */
     FastvlmVisionWeights vision;
     FastvlmLanguageWeights language;
     int stop_ids[2]; /* <|im_end|> and <|endoftext|>; -1: there is none */

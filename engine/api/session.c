@@ -56,6 +56,7 @@ FastvlmSession *fastvlm_session_new(FastvlmModel *model)
     session->model = fastvlm_model_ref(model);
     session->compute.pool = model->pool;
     session->compute.kernels = model->kernels;
+    session->compute.use_blas = model->use_blas;
     session->compute.cancel = &session->cancel;
     fastvlm_compute_init(&session->compute);
     return session;
@@ -274,34 +275,37 @@ static gboolean plan(Answer *answer, GError **error)
                                    answer->n_prompt + answer->max_tokens, &session->decoder, error);
 }
 
-/** Row `position` of the prompt's sequence, hidden floats. */
-static const float *find_row(const Answer *answer, int position)
+/** Row `position` of the prompt's sequence: row [hidden]. */
+static gboolean fill_row(const Answer *answer, int position, float *row, GError **error)
 {
     const FastvlmLanguageWeights *weights = &answer->session->model->language;
     const int n_prefix = (int)answer->prefix->len;
     const gsize hidden = (gsize)weights->hidden;
     gint32 id;
 
-    if (position >= n_prefix && position < n_prefix + answer->n_image_rows)
-        return answer->session->vision.projected + (gsize)(position - n_prefix) * hidden;
+    if (position >= n_prefix && position < n_prefix + answer->n_image_rows) {
+        memcpy(row, answer->session->vision.projected + (gsize)(position - n_prefix) * hidden,
+               hidden * sizeof *row);
+        return TRUE;
+    }
     id = position < n_prefix
              ? g_array_index(answer->prefix, gint32, position)
              : g_array_index(answer->suffix, gint32, position - n_prefix - answer->n_image_rows);
-    return weights->embedding + (gsize)id * hidden;
+    return fastvlm_embedding_read(&weights->embedding, id, row, error);
 }
 
 static gboolean prefill(Answer *answer, GError **error)
 {
     FastvlmSession *session = answer->session;
     const FastvlmLanguageWeights *weights = &session->model->language;
-    const gsize row_size = (gsize)weights->hidden * sizeof(float);
 
     for (int first = 0; first < answer->n_prompt; first += MAX_CHUNK_ROWS) {
         const int n = MIN(MAX_CHUNK_ROWS, answer->n_prompt - first);
 
         for (int i = 0; i < n; i++)
-            memcpy(session->decoder.x + (gsize)i * (gsize)weights->hidden,
-                   find_row(answer, first + i), row_size);
+            if (!fill_row(answer, first + i, session->decoder.x + (gsize)i * (gsize)weights->hidden,
+                          error))
+                return FALSE;
         if (!fastvlm_decoder_run(weights, &session->compute, &session->cache, &session->decoder, n,
                                  error))
             return FALSE;
@@ -368,9 +372,8 @@ static gboolean step(Answer *answer, int id, GError **error)
     FastvlmSession *session = answer->session;
     const FastvlmLanguageWeights *weights = &session->model->language;
 
-    memcpy(session->decoder.x, weights->embedding + (gsize)id * (gsize)weights->hidden,
-           (gsize)weights->hidden * sizeof(float));
-    return fastvlm_decoder_run(weights, &session->compute, &session->cache, &session->decoder, 1,
+    return fastvlm_embedding_read(&weights->embedding, id, session->decoder.x, error) &&
+           fastvlm_decoder_run(weights, &session->compute, &session->cache, &session->decoder, 1,
                                error);
 }
 
@@ -464,7 +467,7 @@ const float *fastvlm_session_get_tensor(const FastvlmSession *session, FastvlmTe
         *n_rows = session->vision.n_tokens;
         return session->has_image ? session->vision.vision : NULL;
     case FASTVLM_TENSOR_PROJECTED:
-        *n_columns = model->vision.projector_out.n_out;
+        *n_columns = model->vision.projector_out.matrix.n_out;
         *n_rows = session->vision.n_tokens;
         return session->has_image ? session->vision.projected : NULL;
     case FASTVLM_TENSOR_LOGITS:

@@ -9,6 +9,7 @@
 #include <cblas.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -80,4 +81,51 @@ void fastvlm_blas_multiply_nn(int n_rows, int n_columns, int n_inner, const floa
                               const float *b, size_t ldb, float *c, size_t ldc)
 {
     multiply(CblasNoTrans, n_rows, n_columns, n_inner, a, lda, b, ldb, c, ldc);
+}
+
+#define CHECK_ROWS (2 * FASTVLM_BLAS_ROWS)
+#define CHECK_COLUMNS 50
+#define CHECK_INNER 70
+
+/** A product of small integers, exact in f32, against plain loops. */
+static int is_right(void)
+{
+    static float a[CHECK_ROWS * CHECK_INNER], b[CHECK_COLUMNS * CHECK_INNER];
+    static float c[CHECK_ROWS * CHECK_COLUMNS];
+
+    for (int i = 0; i < CHECK_ROWS * CHECK_INNER; i++)
+        a[i] = (float)(i * 7 % 19 - 9);
+    for (int i = 0; i < CHECK_COLUMNS * CHECK_INNER; i++)
+        b[i] = (float)(i * 5 % 23 - 11);
+    fastvlm_blas_multiply_nt(CHECK_ROWS, CHECK_COLUMNS, CHECK_INNER, a, CHECK_INNER, b, CHECK_INNER,
+                             c, CHECK_COLUMNS);
+    for (int i = 0; i < CHECK_ROWS; i++)
+        for (int j = 0; j < CHECK_COLUMNS; j++) {
+            float sum = 0.0f;
+
+            for (int k = 0; k < CHECK_INNER; k++)
+                sum += a[i * CHECK_INNER + k] * b[j * CHECK_INNER + k];
+            if (c[i * CHECK_COLUMNS + j] != sum)
+                return 0;
+        }
+    return 1;
+}
+
+static int check_result;
+
+static void check(void)
+{
+    check_result = is_right();
+}
+
+int fastvlm_blas_is_wanted(FastvlmTier tier)
+{
+    static pthread_once_t check_once = PTHREAD_ONCE_INIT;
+    const char *wanted = getenv("FASTVLM_BLAS");
+
+    if (tier != FASTVLM_TIER_SCALAR && !(wanted && strcmp(wanted, "openblas") == 0))
+        return 0;
+    fastvlm_blas_init();
+    pthread_once(&check_once, check);
+    return check_result;
 }

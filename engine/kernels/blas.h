@@ -19,8 +19,17 @@
 
 #include <stddef.h>
 
+#include "base/cpu.h"
+
 /** Rows of a product come in multiples of this. */
 #define FASTVLM_BLAS_ROWS 12
+
+/**
+ * Whether products of f32 shall go through OpenBLAS: where the environment variable FASTVLM_BLAS is
+ * "openblas", or where `tier` has no kernels of its own and OpenBLAS passes a check against the scalar
+ * ones. Otherwise OpenBLAS is left alone. Thread-safe.
+ */
+int fastvlm_blas_is_wanted(FastvlmTier tier);
 
 /** Holds OpenBLAS to one thread; to be called before the first product. Thread-safe. */
 void fastvlm_blas_init(void);

@@ -46,9 +46,9 @@ static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows,
     } tensors[] = {
         {&state->x, n_padded, (gsize)weights->hidden},
         {&state->normed, n_padded, (gsize)weights->hidden},
-        {&state->qkv, n_padded, (gsize)weights->layers[0].qkv.n_out},
-        {&state->attended, n_padded, (gsize)weights->layers[0].out.n_in},
-        {&state->gate_up, n_padded, (gsize)weights->layers[0].gate_up.n_out},
+        {&state->qkv, n_padded, (gsize)weights->layers[0].qkv.matrix.n_out},
+        {&state->attended, n_padded, (gsize)weights->layers[0].out.matrix.n_in},
+        {&state->gate_up, n_padded, (gsize)weights->layers[0].gate_up.matrix.n_out},
         {&state->gated, n_padded, (gsize)weights->intermediate},
         {&state->logits, (gsize)fastvlm_pad_rows(1), (gsize)weights->vocab_size},
         {&state->inverse_frequency, 1, (gsize)weights->head_dim},
@@ -67,7 +67,13 @@ gboolean fastvlm_decoder_prepare(const FastvlmLanguageWeights *weights, FastvlmC
                                  int n_rows, int n_positions, FastvlmDecoderState *state,
                                  GError **error)
 {
-    if (!fastvlm_compute_reserve(compute, (gsize)n_positions, error))
+    const FastvlmLanguageLayer *layer = &weights->layers[0];
+
+    if (!fastvlm_compute_reserve(compute, (gsize)n_positions, error) ||
+        !fastvlm_linear_reserve(compute, &layer->qkv, n_rows, error) ||
+        !fastvlm_linear_reserve(compute, &layer->out, n_rows, error) ||
+        !fastvlm_linear_reserve(compute, &layer->gate_up, n_rows, error) ||
+        !fastvlm_linear_reserve(compute, &layer->down, n_rows, error))
         return FALSE;
     if (n_rows <= state->capacity)
         return TRUE;
@@ -110,7 +116,7 @@ static void place_row(int row, int worker, void *data)
     const FastvlmLanguageWeights *weights = run->weights;
     const int position = run->cache->n_positions + row;
     const int head_dim = weights->head_dim;
-    float *q = run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.n_out;
+    float *q = run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.matrix.n_out;
     float *k = q + (gsize)weights->n_heads * (gsize)head_dim;
     const float *v = k + (gsize)weights->n_kv_heads * (gsize)head_dim;
 
@@ -156,10 +162,11 @@ static void attend_tile(int item, int worker, void *data)
     const gsize from = (gsize)head * (gsize)weights->head_dim;
 
     for (int row = first; row < end; row++)
-        attend(run, run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.n_out + from,
-               run->cache->keys + offset, run->cache->values + offset,
-               run->cache->n_positions + row + 1, run->compute->scratch[worker],
-               run->state->attended + (gsize)row * (gsize)weights->layers[0].out.n_in + from);
+        attend(
+            run, run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.matrix.n_out + from,
+            run->cache->keys + offset, run->cache->values + offset,
+            run->cache->n_positions + row + 1, run->compute->scratch[worker],
+            run->state->attended + (gsize)row * (gsize)weights->layers[0].out.matrix.n_in + from);
 }
 
 static void gate_row(int row, int worker, void *data)

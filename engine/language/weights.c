@@ -5,9 +5,9 @@
  */
 #include "language/weights.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
+
+#define SLICE_ELEMENTS (2 << 20) /* some ten milliseconds */
 
 static float *read_vector(FastvlmReader *reader, const char *prefix, const char *suffix, int n,
                           GError **error)
@@ -18,105 +18,108 @@ static float *read_vector(FastvlmReader *reader, const char *prefix, const char 
     return fastvlm_reader_read(reader, name, 1, shape, error);
 }
 
-static float *read_matrix(FastvlmReader *reader, const char *prefix, const char *suffix, int n_out,
-                          int n_in, GError **error)
-{
-    g_autofree char *name = g_strconcat(prefix, suffix, NULL);
-    const gint64 shape[2] = {n_out, n_in};
+/** One of the matrices that a layer consists of. */
+typedef struct {
+    const char *name; /* behind the prefix, without ".weight" */
+    int n_out;
+    gboolean has_bias;
+} Part;
 
-    return fastvlm_reader_read(reader, name, 2, shape, error);
+/** Reads a matrix slice by slice, so that it is never in memory twice, and packs it from `row` on. */
+static gboolean pack_rows(FastvlmReader *reader, const char *name, int n_out, int row,
+                          FastvlmMatrix *matrix, GError **error)
+{
+    const gint64 shape[2] = {n_out, matrix->n_in};
+    const int slice_rows =
+        MAX(SLICE_ELEMENTS / matrix->n_in / FASTVLM_PANEL_COLUMNS, 1) * FASTVLM_PANEL_COLUMNS;
+    float *slice =
+        fastvlm_alloc_tensor((gsize)MIN(slice_rows, n_out), (gsize)matrix->n_in, name, error);
+    gboolean ok = slice != NULL;
+
+    for (int first = 0; ok && first < n_out; first += slice_rows) {
+        const int n = MIN(slice_rows, n_out - first);
+
+        ok = fastvlm_reader_read_rows(reader, name, 2, shape, first, n, slice, error);
+        if (ok)
+            fastvlm_matrix_set_rows(matrix, row + first, n, slice);
+    }
+    fastvlm_free_tensor(slice);
+    return ok;
 }
 
-/** Copies `part` [n] to the `n` floats from `*end` on and frees it. */
-static gboolean take_part(float *part, gsize n, float **end)
+static gboolean pack_bias(FastvlmReader *reader, const char *name, int n_out, float *to,
+                          GError **error)
 {
-    if (!part)
+    const gint64 shape[1] = {n_out};
+
+    return fastvlm_reader_read_rows(reader, name, 1, shape, 0, n_out, to, error);
+}
+
+/** A linear layer of several matrices, one below the other. */
+static gboolean read_linear(FastvlmReader *reader, const char *prefix, const Part *parts,
+                            int n_parts, int n_in, FastvlmMatrixType type, FastvlmLinear *linear,
+                            GError **error)
+{
+    int n_out = 0, row = 0;
+
+    for (int i = 0; i < n_parts; i++)
+        n_out += parts[i].n_out;
+    if (!fastvlm_matrix_alloc(&linear->matrix, type, n_out, n_in, parts[0].name, error))
         return FALSE;
-    memcpy(*end, part, n * sizeof *part);
-    *end += n;
-    fastvlm_free_tensor(part);
-    return TRUE;
-}
-
-static gboolean alloc_linear(FastvlmLinear *linear, gboolean bias, const char *what, GError **error)
-{
-    linear->weight = fastvlm_alloc_tensor((gsize)linear->n_out, (gsize)linear->n_in, what, error);
-    if (linear->weight && bias)
-        linear->bias = fastvlm_alloc_tensor(1, (gsize)linear->n_out, what, error);
-    return linear->weight && (!bias || linear->bias);
-}
-
-static gboolean read_qkv(FastvlmReader *reader, const char *prefix,
-                         const FastvlmLanguageWeights *weights, FastvlmLinear *qkv, GError **error)
-{
-    static const char *const names[3] = {"self_attn.q_proj", "self_attn.k_proj",
-                                         "self_attn.v_proj"};
-    const int n_heads[3] = {weights->n_heads, weights->n_kv_heads, weights->n_kv_heads};
-    float *weight_end, *bias_end;
-
-    qkv->n_in = weights->hidden;
-    qkv->n_out = (weights->n_heads + 2 * weights->n_kv_heads) * weights->head_dim;
-    if (!alloc_linear(qkv, TRUE, "the attention's weights", error))
+    if (parts[0].has_bias &&
+        !(linear->bias = fastvlm_alloc_tensor(1, (gsize)n_out, parts[0].name, error)))
         return FALSE;
-    weight_end = qkv->weight;
-    bias_end = qkv->bias;
-    for (int i = 0; i < 3; i++) {
-        g_autofree char *part = g_strconcat(prefix, names[i], NULL);
-        const int n_out = n_heads[i] * weights->head_dim;
+    for (int i = 0; i < n_parts; row += parts[i++].n_out) {
+        g_autofree char *weight = g_strconcat(prefix, parts[i].name, ".weight", NULL);
+        g_autofree char *bias = g_strconcat(prefix, parts[i].name, ".bias", NULL);
 
-        if (!take_part(read_matrix(reader, part, ".weight", n_out, qkv->n_in, error),
-                       (gsize)n_out * (gsize)qkv->n_in, &weight_end) ||
-            !take_part(read_vector(reader, part, ".bias", n_out, error), (gsize)n_out, &bias_end))
+        if (!pack_rows(reader, weight, parts[i].n_out, row, &linear->matrix, error) ||
+            (parts[i].has_bias &&
+             !pack_bias(reader, bias, parts[i].n_out, linear->bias + row, error)))
             return FALSE;
     }
     return TRUE;
 }
 
-static gboolean read_gate_up(FastvlmReader *reader, const char *prefix,
-                             const FastvlmLanguageWeights *weights, FastvlmLinear *gate_up,
-                             GError **error)
+static gboolean read_attention(FastvlmReader *reader, const char *prefix,
+                               const FastvlmLanguageWeights *weights, FastvlmMatrixType type,
+                               FastvlmLanguageLayer *layer, GError **error)
 {
-    const int n = weights->intermediate;
-    const gsize size = (gsize)n * (gsize)weights->hidden;
-    float *end;
+    const int n_attended = weights->n_heads * weights->head_dim;
+    const int n_kv = weights->n_kv_heads * weights->head_dim;
+    const Part qkv[3] = {{"self_attn.q_proj", n_attended, TRUE},
+                         {"self_attn.k_proj", n_kv, TRUE},
+                         {"self_attn.v_proj", n_kv, TRUE}};
+    const Part out = {"self_attn.o_proj", weights->hidden, FALSE};
 
-    gate_up->n_in = weights->hidden;
-    gate_up->n_out = 2 * n;
-    if (!alloc_linear(gate_up, FALSE, "the feed-forward weights", error))
-        return FALSE;
-    end = gate_up->weight;
-    return take_part(read_matrix(reader, prefix, "mlp.gate_proj.weight", n, gate_up->n_in, error),
-                     size, &end) &&
-           take_part(read_matrix(reader, prefix, "mlp.up_proj.weight", n, gate_up->n_in, error),
-                     size, &end);
+    return read_linear(reader, prefix, qkv, 3, weights->hidden, type, &layer->qkv, error) &&
+           read_linear(reader, prefix, &out, 1, n_attended, type, &layer->out, error);
 }
 
-static gboolean read_plain(FastvlmReader *reader, const char *prefix, const char *suffix, int n_out,
-                           int n_in, FastvlmLinear *linear, GError **error)
+static gboolean read_feed_forward(FastvlmReader *reader, const char *prefix,
+                                  const FastvlmLanguageWeights *weights, FastvlmMatrixType type,
+                                  FastvlmLanguageLayer *layer, GError **error)
 {
-    linear->n_out = n_out;
-    linear->n_in = n_in;
-    linear->weight = read_matrix(reader, prefix, suffix, n_out, n_in, error);
-    return linear->weight != NULL;
+    const Part gate_up[2] = {{"mlp.gate_proj", weights->intermediate, FALSE},
+                             {"mlp.up_proj", weights->intermediate, FALSE}};
+    const Part down = {"mlp.down_proj", weights->hidden, FALSE};
+
+    return read_linear(reader, prefix, gate_up, 2, weights->hidden, type, &layer->gate_up, error) &&
+           read_linear(reader, prefix, &down, 1, weights->intermediate, type, &layer->down, error);
 }
 
 static gboolean read_layer(FastvlmReader *reader, int index, const FastvlmLanguageWeights *weights,
-                           FastvlmLanguageLayer *layer, GError **error)
+                           FastvlmMatrixType type, FastvlmLanguageLayer *layer, GError **error)
 {
     g_autofree char *prefix = g_strdup_printf("model.layers.%d.", index);
     const int hidden = weights->hidden;
-    const int n_attended = weights->n_heads * weights->head_dim;
 
     layer->input_norm = read_vector(reader, prefix, "input_layernorm.weight", hidden, error);
-    if (!layer->input_norm || !read_qkv(reader, prefix, weights, &layer->qkv, error) ||
-        !read_plain(reader, prefix, "self_attn.o_proj.weight", hidden, n_attended, &layer->out,
-                    error))
+    if (!layer->input_norm || !read_attention(reader, prefix, weights, type, layer, error))
         return FALSE;
     layer->post_norm =
         read_vector(reader, prefix, "post_attention_layernorm.weight", hidden, error);
-    return layer->post_norm && read_gate_up(reader, prefix, weights, &layer->gate_up, error) &&
-           read_plain(reader, prefix, "mlp.down_proj.weight", hidden, weights->intermediate,
-                      &layer->down, error);
+    return layer->post_norm && read_feed_forward(reader, prefix, weights, type, layer, error);
 }
 
 static void take_config(const FastvlmConfig *config, FastvlmLanguageWeights *weights)
@@ -133,33 +136,41 @@ static void take_config(const FastvlmConfig *config, FastvlmLanguageWeights *wei
     weights->epsilon = config->rms_norm_eps;
 }
 
-static gboolean read_head(FastvlmReader *reader, gboolean tied, FastvlmLanguageWeights *weights,
-                          GError **error)
+gboolean fastvlm_embedding_read(const FastvlmEmbedding *embedding, int id, float *out,
+                                GError **error)
 {
-    if (!tied)
-        return read_plain(reader, "lm_head", ".weight", weights->vocab_size, weights->hidden,
-                          &weights->head, error);
-    weights->head = (FastvlmLinear){
-        .n_out = weights->vocab_size, .n_in = weights->hidden, .weight = weights->embedding};
-    return TRUE;
+    return fastvlm_checkpoint_read_f32_rows(embedding->checkpoint, embedding->view, id, 1, out,
+                                            error);
+}
+
+static gboolean find_embedding(FastvlmReader *reader, FastvlmLanguageWeights *weights,
+                               GError **error)
+{
+    const gint64 shape[2] = {weights->vocab_size, weights->hidden};
+
+    weights->embedding.checkpoint = reader->checkpoint;
+    weights->embedding.view = fastvlm_checkpoint_require(
+        reader->checkpoint, "model.embed_tokens.weight", 2, shape, error);
+    return weights->embedding.view != NULL;
 }
 
 gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmReader *reader,
-                                       GError **error)
+                                       FastvlmMatrixType type, GError **error)
 {
     const FastvlmConfig *config = fastvlm_checkpoint_get_config(reader->checkpoint);
+    const Part head = {config->tied_head ? "model.embed_tokens" : "lm_head", config->vocab_size,
+                       FALSE};
 
     take_config(config, weights);
-    weights->embedding = read_matrix(reader, "model.embed_tokens", ".weight", weights->vocab_size,
-                                     weights->hidden, error);
-    if (!weights->embedding)
+    if (!find_embedding(reader, weights, error))
         return FALSE;
     weights->layers = g_new0(FastvlmLanguageLayer, weights->n_layers);
     for (int i = 0; i < weights->n_layers; i++)
-        if (!read_layer(reader, i, weights, &weights->layers[i], error))
+        if (!read_layer(reader, i, weights, type, &weights->layers[i], error))
             return FALSE;
     weights->final_norm = read_vector(reader, "model.norm", ".weight", weights->hidden, error);
-    return weights->final_norm && read_head(reader, config->tied_head, weights, error);
+    return weights->final_norm &&
+           read_linear(reader, "", &head, 1, weights->hidden, type, &weights->head, error);
 }
 
 static void clear_layer(FastvlmLanguageLayer *layer)
@@ -174,10 +185,7 @@ static void clear_layer(FastvlmLanguageLayer *layer)
 
 void fastvlm_language_weights_clear(FastvlmLanguageWeights *weights)
 {
-    if (weights->head.weight == weights->embedding)
-        weights->head.weight = NULL;
     fastvlm_linear_clear(&weights->head);
-    g_clear_pointer(&weights->embedding, fastvlm_free_tensor);
     for (int i = 0; weights->layers && i < weights->n_layers; i++)
         clear_layer(&weights->layers[i]);
     g_clear_pointer(&weights->layers, g_free);

@@ -20,6 +20,12 @@ typedef struct {
     FastvlmLinear down;    /* intermediate -> hidden, no bias */
 } FastvlmLanguageLayer;
 
+/** The embedding [vocab_size, hidden]: rows are read from the mapped checkpoint as they are needed. */
+typedef struct {
+    const FastvlmCheckpoint *checkpoint; /* not owned */
+    const FastvlmTensorView *view;
+} FastvlmEmbedding;
+
 typedef struct {
     int hidden;
     int n_layers;
@@ -30,21 +36,33 @@ typedef struct {
     int vocab_size;
     int max_positions;
     float rope_theta;
-    float epsilon;                /* of RMSNorm */
-    float *embedding;             /* [vocab_size, hidden] */
+    float epsilon; /* of RMSNorm */
+    FastvlmEmbedding embedding;
     FastvlmLanguageLayer *layers; /* [n_layers] */
     float *final_norm;            /* [hidden] */
-    FastvlmLinear head; /* hidden -> vocab_size, no bias; its weight is `embedding` where tied */
+    FastvlmLinear head;           /* hidden -> vocab_size, no bias */
 } FastvlmLanguageWeights;
+
+/**
+ * The embedding of token `id`.
+ *
+ * @param id   0 .. vocab_size - 1
+ * @param out  [hidden]
+ * Errors: FORMAT (not finite).
+ */
+gboolean fastvlm_embedding_read(const FastvlmEmbedding *embedding, int id, float *out,
+                                GError **error);
 
 /**
  * Reads all of it from a checkpoint whose structure has been inspected.
  *
- * @param weights  zeroed; fastvlm_language_weights_clear() frees it, also after a failure
+ * @param weights  zeroed; fastvlm_language_weights_clear() frees it, also after a failure. It reads
+ *                 embeddings from the reader's checkpoint, which must outlive it.
+ * @param type     what the linear layers compute in
  * Errors: as fastvlm_reader_read().
  */
 gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmReader *reader,
-                                       GError **error);
+                                       FastvlmMatrixType type, GError **error);
 
 void fastvlm_language_weights_clear(FastvlmLanguageWeights *weights);
 

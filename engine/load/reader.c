@@ -22,22 +22,31 @@ static gboolean tell_progress(FastvlmReader *reader, guint64 n_bytes, GError **e
     return FALSE;
 }
 
-static gboolean read_slices(FastvlmReader *reader, const FastvlmTensorView *view, float *tensor,
-                            GError **error)
+static gboolean read_slices(FastvlmReader *reader, const FastvlmTensorView *view, gint64 first,
+                            gint64 n_rows, float *out, GError **error)
 {
-    const gint64 n_rows = view->shape[0];
-    const gint64 row_size = (gint64)view->n_elements / n_rows;
-    const gint64 slice_rows = CLAMP(SLICE_ELEMENTS / row_size, 1, n_rows);
+    const gint64 row_size = (gint64)view->n_elements / view->shape[0];
+    const gint64 slice_rows = MAX(SLICE_ELEMENTS / row_size, 1);
 
     for (gint64 row = 0; row < n_rows; row += slice_rows) {
         const gint64 n = MIN(slice_rows, n_rows - row);
 
-        if (!fastvlm_checkpoint_read_f32_rows(reader->checkpoint, view, row, n,
-                                              tensor + row * row_size, error) ||
-            !tell_progress(reader, view->n_bytes / (guint64)n_rows * (guint64)n, error))
+        if (!fastvlm_checkpoint_read_f32_rows(reader->checkpoint, view, first + row, n,
+                                              out + row * row_size, error) ||
+            !tell_progress(reader, view->n_bytes / (guint64)view->shape[0] * (guint64)n, error))
             return FALSE;
     }
     return TRUE;
+}
+
+gboolean fastvlm_reader_read_rows(FastvlmReader *reader, const char *name, int n_dims,
+                                  const gint64 *shape, gint64 first, gint64 n_rows, float *out,
+                                  GError **error)
+{
+    const FastvlmTensorView *view =
+        fastvlm_checkpoint_require(reader->checkpoint, name, n_dims, shape, error);
+
+    return view && read_slices(reader, view, first, n_rows, out, error);
 }
 
 float *fastvlm_reader_read(FastvlmReader *reader, const char *name, int n_dims, const gint64 *shape,
@@ -50,7 +59,7 @@ float *fastvlm_reader_read(FastvlmReader *reader, const char *name, int n_dims, 
     if (!view)
         return NULL;
     tensor = fastvlm_alloc_tensor(1, (gsize)view->n_elements, name, error);
-    if (tensor && !read_slices(reader, view, tensor, error))
+    if (tensor && !read_slices(reader, view, 0, view->shape[0], tensor, error))
         g_clear_pointer(&tensor, fastvlm_free_tensor);
     return tensor;
 }

@@ -28,4 +28,14 @@ typedef struct {
 float *fastvlm_reader_read(FastvlmReader *reader, const char *name, int n_dims, const gint64 *shape,
                            GError **error);
 
+/**
+ * Reads rows first .. first + n_rows - 1 of it.
+ *
+ * @param out  [n_rows, elements of a row]
+ * Errors: as fastvlm_reader_read(), but for LIMIT.
+ */
+gboolean fastvlm_reader_read_rows(FastvlmReader *reader, const char *name, int n_dims,
+                                  const gint64 *shape, gint64 first, gint64 n_rows, float *out,
+                                  GError **error);
+
 #endif

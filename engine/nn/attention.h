@@ -15,12 +15,17 @@
 /** Floats of scratch memory fastvlm_attention_run() needs of each thread. */
 gsize fastvlm_attention_scratch_size(int n_rows);
 
+/** Floats of the memory for packed keys and values, which all threads share. */
+gsize fastvlm_attention_packed_size(int n_rows, int n_heads, int head_dim);
+
 /**
  * @param qkv       [padded rows, 3 * n_heads * head_dim]: q, k, v, each [n_heads, head_dim]
+ * @param packed    fastvlm_attention_packed_size(), aligned to 64 bytes
  * @param out       [padded rows, n_heads * head_dim]
  * Errors: CANCELLED.
  */
 gboolean fastvlm_attention_run(const FastvlmCompute *compute, const float *qkv, int n_rows,
-                               int n_heads, int head_dim, float *out, GError **error);
+                               int n_heads, int head_dim, float *packed, float *out,
+                               GError **error);
 
 #endif

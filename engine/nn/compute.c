@@ -31,6 +31,9 @@ void fastvlm_compute_clear(FastvlmCompute *compute)
 {
     free_scratch(compute);
     g_clear_pointer(&compute->scratch, g_free);
+    fastvlm_free_tensor(compute->shared);
+    compute->shared = NULL;
+    compute->shared_size_bytes = 0;
 }
 
 gboolean fastvlm_compute_reserve(FastvlmCompute *compute, gsize n_floats, GError **error)
@@ -45,6 +48,18 @@ gboolean fastvlm_compute_reserve(FastvlmCompute *compute, gsize n_floats, GError
     }
     compute->scratch_size_floats = n_floats;
     return TRUE;
+}
+
+gboolean fastvlm_compute_reserve_shared(FastvlmCompute *compute, gsize n_bytes, GError **error)
+{
+    if (n_bytes <= compute->shared_size_bytes)
+        return TRUE;
+    fastvlm_free_tensor(compute->shared);
+    compute->shared_size_bytes = 0;
+    compute->shared = fastvlm_alloc_tensor(1, n_bytes / sizeof(float) + 1, "rounded rows", error);
+    if (compute->shared)
+        compute->shared_size_bytes = n_bytes;
+    return compute->shared != NULL;
 }
 
 gboolean fastvlm_compute_run(const FastvlmCompute *compute, int n_items, FastvlmPoolFunc func,

@@ -2,9 +2,9 @@
  * What every layer computes with: threads, kernels, a way to stop, scratch memory.
  *
  * Rows come in tiles whose borders follow from the shapes alone, so no result depends on the number
- * of threads. Because matrix products want whole groups of rows (kernels/blas.h), every activation
- * tensor [n_rows, n] has memory for fastvlm_pad_rows(n_rows) rows; what the extra rows hold is
- * finite and never read by a real one.
+ * of threads. Because OpenBLAS, where it is used, wants whole groups of rows (kernels/blas.h), every
+ * activation tensor [n_rows, n] has memory for fastvlm_pad_rows(n_rows) rows; what the extra rows hold
+ * is finite and never read by a real one.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -22,9 +22,12 @@
 typedef struct {
     FastvlmPool *pool;
     const FastvlmKernels *kernels;
+    gboolean use_blas;         /* products of activations by OpenBLAS */
     const gint *cancel;        /* atomic; may be NULL */
     float **scratch;           /* [n_threads], grown by fastvlm_compute_reserve() */
     gsize scratch_size_floats; /* of each */
+    void *shared; /* rounded rows of a layer, grown by fastvlm_compute_reserve_shared() */
+    gsize shared_size_bytes;
 } FastvlmCompute;
 
 /** All else of `compute` is set; makes its scratch. */
@@ -39,6 +42,9 @@ void fastvlm_compute_clear(FastvlmCompute *compute);
  * Errors: LIMIT.
  */
 gboolean fastvlm_compute_reserve(FastvlmCompute *compute, gsize n_floats, GError **error);
+
+/** The same for the memory that all threads share. */
+gboolean fastvlm_compute_reserve_shared(FastvlmCompute *compute, gsize n_bytes, GError **error);
 
 /**
  * fastvlm_pool_run() with the fields of `compute`.

@@ -1,16 +1,17 @@
 /*
  * The convolutional feed-forward block, fused by row tile or layer by layer.
  *
- * With few rows a row tile would be low, and every tile packs all weights anew: there the two linear
- * layers are split by output channels instead (nn/linear.c).
+ * A tile's hidden rows fill about half a second-level cache. With few rows in all there would be too
+ * few tiles for the threads: there the two linear layers are split by output channels instead
+ * (nn/linear.c).
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "nn/conv_ffn.h"
 
+#define HIDDEN_BYTES (320 * 1024)
 #define MAX_TILE_ROWS (24 * FASTVLM_ROW_GROUP)
 #define MIN_FUSED_ROWS 3000
-#define MAX_FUSED_CHANNELS 1024 /* beyond, a tile takes too long for a cancellation to be heard */
 
 void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn)
 {
@@ -19,25 +20,50 @@ void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn)
     fastvlm_linear_clear(&ffn->fc2);
 }
 
-static gboolean is_fused(const FastvlmConvFfn *ffn, int n_rows)
+static gboolean is_fused(int n_rows)
 {
-    return n_rows >= MIN_FUSED_ROWS && ffn->conv.n_channels <= MAX_FUSED_CHANNELS;
+    return n_rows >= MIN_FUSED_ROWS;
+}
+
+static int choose_tile_rows(const FastvlmConvFfn *ffn, int n_rows)
+{
+    const int n = HIDDEN_BYTES / (ffn->fc1.matrix.n_out * (int)sizeof(float));
+    const int n_groups = MAX(n / FASTVLM_ROW_GROUP, 1);
+
+    return fastvlm_tile_rows(n_rows, MIN(n_groups * FASTVLM_ROW_GROUP, MAX_TILE_ROWS));
+}
+
+/** Bytes of the linear layers' scratch in a tile: they run one after the other. */
+static gsize count_tile_bytes(const FastvlmConvFfn *ffn, int n_rows)
+{
+    return MAX(fastvlm_linear_tile_bytes(&ffn->fc1, n_rows),
+               fastvlm_linear_tile_bytes(&ffn->fc2, n_rows));
 }
 
 gsize fastvlm_conv_ffn_scratch_size(const FastvlmConvFfn *ffn, int height, int width)
 {
-    const gsize row = (gsize)ffn->conv.n_channels * 2 + (gsize)ffn->fc1.n_out;
+    const gsize row = (gsize)ffn->conv.n_channels * 2 + (gsize)ffn->fc1.matrix.n_out;
+    const int tile_rows = choose_tile_rows(ffn, height * width);
 
-    return is_fused(ffn, height * width)
-               ? (gsize)fastvlm_tile_rows(height * width, MAX_TILE_ROWS) * row
+    return is_fused(height * width)
+               ? (gsize)tile_rows * row + count_tile_bytes(ffn, tile_rows) / sizeof(float)
                : 0;
 }
 
 gsize fastvlm_conv_ffn_hidden_size(const FastvlmConvFfn *ffn, int height, int width)
 {
-    const gsize row = (gsize)ffn->conv.n_channels + (gsize)ffn->fc1.n_out;
+    const gsize row = (gsize)ffn->conv.n_channels + (gsize)ffn->fc1.matrix.n_out;
 
-    return is_fused(ffn, height * width) ? 0 : (gsize)fastvlm_pad_rows(height * width) * row;
+    return is_fused(height * width) ? 0 : (gsize)fastvlm_pad_rows(height * width) * row;
+}
+
+gboolean fastvlm_conv_ffn_reserve(FastvlmCompute *compute, const FastvlmConvFfn *ffn, int height,
+                                  int width, GError **error)
+{
+    const int n_rows = height * width;
+
+    return is_fused(n_rows) || (fastvlm_linear_reserve(compute, &ffn->fc1, n_rows, error) &&
+                                fastvlm_linear_reserve(compute, &ffn->fc2, n_rows, error));
 }
 
 typedef struct {
@@ -64,13 +90,14 @@ static void run_tile(int tile, int worker, void *data)
     const int row = tile * run->tile_rows;
     const int n_rows = MIN(run->tile_rows, run->n_rows - row);
     const gsize offset = (gsize)row * n_channels;
-    float *mixed = run->compute->scratch[worker];                /* [tile_rows, C] */
-    float *branch = mixed + (gsize)run->tile_rows * n_channels;  /* [tile_rows, C] */
+    float *scratch = run->compute->scratch[worker]; /* the linear layers' */
+    float *mixed = scratch + count_tile_bytes(run->ffn, run->tile_rows) / sizeof(float);
+    float *branch = mixed + (gsize)run->tile_rows * n_channels;  /* both [tile_rows, C] */
     float *hidden = branch + (gsize)run->tile_rows * n_channels; /* [tile_rows, 4C] */
 
     fastvlm_conv_pixels(kernels, &run->conv, row, n_rows, mixed);
-    fastvlm_linear_tile(kernels, &run->ffn->fc1, mixed, fastvlm_pad_rows(n_rows), hidden);
-    fastvlm_linear_tile(kernels, &run->ffn->fc2, hidden, fastvlm_pad_rows(n_rows), branch);
+    fastvlm_linear_tile(kernels, &run->ffn->fc1, mixed, n_rows, scratch, hidden);
+    fastvlm_linear_tile(kernels, &run->ffn->fc2, hidden, n_rows, scratch, branch);
     add(run->x + offset, branch, run->y + offset, (gsize)n_rows * n_channels);
 }
 
@@ -111,10 +138,10 @@ gboolean fastvlm_conv_ffn_run(const FastvlmCompute *compute, const FastvlmConvFf
         .x = x,
         .y = y,
         .n_rows = n_rows,
-        .tile_rows = fastvlm_tile_rows(n_rows, MAX_TILE_ROWS),
+        .tile_rows = choose_tile_rows(ffn, n_rows),
     };
 
-    if (!is_fused(ffn, n_rows))
+    if (!is_fused(n_rows))
         return run_layers(compute, &run, height, width, hidden, error);
     return fastvlm_compute_run(compute, (n_rows + run.tile_rows - 1) / run.tile_rows, run_tile,
                                &run, error);

@@ -31,6 +31,14 @@ gsize fastvlm_conv_ffn_scratch_size(const FastvlmConvFfn *ffn, int height, int w
 gsize fastvlm_conv_ffn_hidden_size(const FastvlmConvFfn *ffn, int height, int width);
 
 /**
+ * Sees to it that `compute` has the shared memory that fastvlm_conv_ffn_run() needs.
+ *
+ * Errors: LIMIT.
+ */
+gboolean fastvlm_conv_ffn_reserve(FastvlmCompute *compute, const FastvlmConvFfn *ffn, int height,
+                                  int width, GError **error);
+
+/**
  * @param x       [height, width, C], padded rows
  * @param y       the same, not x
  * @param hidden  fastvlm_conv_ffn_hidden_size() floats

@@ -1,23 +1,27 @@
 /*
- * Linear layers: a matrix product for each tile, then bias and activation while it is in the cache.
- * A single row, which a decoder's step is, is a product with a vector: it reads the weights once, at
- * the speed of memory, where a matrix product would copy them first.
+ * Linear layers: rows rounded once, then a matrix product for each tile, then bias and activation
+ * while the tile is in the cache.
+ *
+ * A tile's rows fill about half a second-level cache, since they pass every panel of weights again; its
+ * columns are as many as keep all threads busy and cancellation quick. Tiles of the same columns
+ * follow each other, so that their weights are still in the cache.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "nn/linear.h"
 
 #include "base/alloc.h"
-#include "kernels/blas.h"
 
+#define TILE_BYTES (256 * 1024)
 #define MAX_TILE_ROWS (32 * FASTVLM_ROW_GROUP)
 #define N_TILES_WANTED 16
-#define COLUMN_GROUP 32                 /* a tile's columns: whole registers on every tier */
-#define MAX_TILE_MACS ((gint64)1 << 30) /* some 20 ms: how soon a cancellation is heard */
+#define COLUMN_GROUP 64                 /* a tile's columns: whole blocks on every tier */
+#define MAX_TILE_MACS ((gint64)1 << 28) /* some 10 ms: how soon a cancellation is heard */
+#define ROUND_TILE_ROWS 24
 
 void fastvlm_linear_clear(FastvlmLinear *linear)
 {
-    g_clear_pointer(&linear->weight, fastvlm_free_tensor);
+    fastvlm_matrix_clear(&linear->matrix);
     g_clear_pointer(&linear->bias, fastvlm_free_tensor);
 }
 
@@ -28,71 +32,80 @@ static void add_bias(float *y, const float *bias, int n)
 }
 
 static void finish(const FastvlmKernels *kernels, const FastvlmLinear *linear, int column,
-                   int n_columns, float *y)
+                   int n_columns, int n_rows, float *y)
 {
-    if (!linear->bias)
-        return;
-    if (linear->activation == FASTVLM_ACTIVATION_GELU)
-        kernels->gelu_bias_f32(y, linear->bias + column, 1, (size_t)n_columns);
-    else
-        add_bias(y, linear->bias + column, n_columns);
+    const gsize n_out = (gsize)linear->matrix.n_out;
+
+    for (int row = 0; linear->bias && row < n_rows; row++, y += n_out) {
+        if (linear->activation == FASTVLM_ACTIVATION_GELU)
+            kernels->gelu_bias_f32(y, linear->bias + column, 1, (size_t)n_columns);
+        else
+            add_bias(y, linear->bias + column, n_columns);
+    }
 }
 
-/** Output channels column .. column + n_columns - 1 of `n_rows` rows. */
-static void compute_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
-                         int n_rows, int column, int n_columns, float *y)
+gsize fastvlm_linear_tile_bytes(const FastvlmLinear *linear, int n_rows)
 {
-    const gsize n_out = (gsize)linear->n_out;
-    const gsize n_in = (gsize)linear->n_in;
-
-    fastvlm_blas_multiply_nt(n_rows, n_columns, linear->n_in, x, n_in,
-                             linear->weight + (gsize)column * n_in, n_in, y + column, n_out);
-    for (int row = 0; row < n_rows; row++)
-        finish(kernels, linear, column, n_columns, y + (gsize)row * n_out + column);
-}
-
-/** The same of one row. */
-static void compute_row(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
-                        int column, int n_columns, float *y)
-{
-    const gsize n_in = (gsize)linear->n_in;
-
-    for (int i = column; i < column + n_columns; i++)
-        y[i] = kernels->dot_f32(linear->weight + (gsize)i * n_in, x, n_in);
-    finish(kernels, linear, column, n_columns, y + column);
+    return fastvlm_matrix_count_rounded_bytes(&linear->matrix, n_rows);
 }
 
 void fastvlm_linear_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
-                         int n_rows, float *y)
+                         int n_rows, void *scratch, float *y)
 {
-    compute_tile(kernels, linear, x, n_rows, 0, linear->n_out, y);
+    const FastvlmMatrix *matrix = &linear->matrix;
+    FastvlmRounded rounded = fastvlm_matrix_bind_rounded(matrix, n_rows, scratch);
+
+    fastvlm_matrix_round(kernels, matrix, x, n_rows, &rounded);
+    fastvlm_matrix_multiply(kernels, matrix, x, rounded, n_rows, 0, matrix->n_out, y,
+                            (gsize)matrix->n_out);
+    finish(kernels, linear, 0, matrix->n_out, n_rows, y);
+}
+
+gboolean fastvlm_linear_reserve(FastvlmCompute *compute, const FastvlmLinear *linear, int n_rows,
+                                GError **error)
+{
+    return fastvlm_compute_reserve_shared(
+        compute, fastvlm_matrix_count_rounded_bytes(&linear->matrix, n_rows), error);
 }
 
 typedef struct {
     const FastvlmCompute *compute;
     const FastvlmLinear *linear;
     const float *x;
+    FastvlmRounded rounded;
     float *y;
-    int n_rows; /* 1, or padded */
+    int n_rows;
     int tile_rows;
+    int n_row_tiles;
     int tile_columns;
-    int n_column_tiles;
 } LinearRun;
 
-static void run_item(int item, int worker, void *data)
+static void round_tile(int tile, int worker, void *data)
 {
     const LinearRun *run = data;
-    const int row = item / run->n_column_tiles * run->tile_rows;
-    const int column = item % run->n_column_tiles * run->tile_columns;
-    const int n_columns = MIN(run->tile_columns, run->linear->n_out - column);
-    const float *x = run->x + (gsize)row * (gsize)run->linear->n_in;
-    float *y = run->y + (gsize)row * (gsize)run->linear->n_out;
+    const FastvlmMatrix *matrix = &run->linear->matrix;
+    const int row = tile * ROUND_TILE_ROWS;
+    FastvlmRounded rounded = fastvlm_rounded_skip(run->rounded, row);
 
-    if (run->n_rows == 1)
-        compute_row(run->compute->kernels, run->linear, x, column, n_columns, y);
-    else
-        compute_tile(run->compute->kernels, run->linear, x, MIN(run->tile_rows, run->n_rows - row),
-                     column, n_columns, y);
+    fastvlm_matrix_round(run->compute->kernels, matrix, run->x + (gsize)row * (gsize)matrix->n_in,
+                         MIN(ROUND_TILE_ROWS, run->n_rows - row), &rounded);
+}
+
+static void multiply_tile(int item, int worker, void *data)
+{
+    const LinearRun *run = data;
+    const FastvlmMatrix *matrix = &run->linear->matrix;
+    const int row = item % run->n_row_tiles * run->tile_rows;
+    const int n_rows = MIN(run->tile_rows, run->n_rows - row);
+    const int column = item / run->n_row_tiles * run->tile_columns;
+    const int n_columns = MIN(run->tile_columns, matrix->n_out - column);
+    float *y = run->y + (gsize)row * (gsize)matrix->n_out + column;
+
+    fastvlm_matrix_multiply(run->compute->kernels, matrix,
+                            run->x + (gsize)row * (gsize)matrix->n_in,
+                            fastvlm_rounded_skip(run->rounded, row), n_rows, column, n_columns, y,
+                            (gsize)matrix->n_out);
+    finish(run->compute->kernels, run->linear, column, n_columns, n_rows, y);
 }
 
 static int divide_up(int a, int b)
@@ -100,21 +113,51 @@ static int divide_up(int a, int b)
     return (a + b - 1) / b;
 }
 
+/** Whole row groups of about TILE_BYTES. */
+static int choose_tile_rows(const FastvlmMatrix *matrix, int n_rows)
+{
+    static const int element_bytes[FASTVLM_N_MATRIX_TYPES] = {4, 2, 1, 4};
+    const int n = TILE_BYTES / (matrix->n_in * element_bytes[matrix->type]);
+
+    return MIN(fastvlm_pad_rows(n_rows),
+               fastvlm_pad_rows(CLAMP(n, 2 * FASTVLM_ROW_GROUP, MAX_TILE_ROWS)));
+}
+
+/** Tiles follow from the shape alone. Returns their number. */
+static int plan_tiles(LinearRun *run)
+{
+    const FastvlmMatrix *matrix = &run->linear->matrix;
+    int n_column_tiles;
+    gint64 macs; /* multiply-adds of a tile with all columns */
+
+    run->tile_rows = choose_tile_rows(matrix, run->n_rows);
+    run->n_row_tiles = divide_up(run->n_rows, run->tile_rows);
+    macs = (gint64)run->tile_rows * matrix->n_out * matrix->n_in;
+    n_column_tiles =
+        MAX(divide_up(N_TILES_WANTED, run->n_row_tiles), (int)(macs / MAX_TILE_MACS) + 1);
+    run->tile_columns =
+        divide_up(divide_up(matrix->n_out, n_column_tiles), COLUMN_GROUP) * COLUMN_GROUP;
+    return run->n_row_tiles * divide_up(matrix->n_out, run->tile_columns);
+}
+
+static gboolean round_rows(LinearRun *run, GError **error)
+{
+    const FastvlmMatrix *matrix = &run->linear->matrix;
+
+    run->rounded = fastvlm_matrix_bind_rounded(matrix, run->n_rows, run->compute->shared);
+    return !fastvlm_matrix_is_rounding(matrix) ||
+           fastvlm_compute_run(run->compute, divide_up(run->n_rows, ROUND_TILE_ROWS), round_tile,
+                               run, error);
+}
+
 gboolean fastvlm_linear_run(const FastvlmCompute *compute, const FastvlmLinear *linear,
                             const float *x, int n_rows, float *y, GError **error)
 {
-    LinearRun run = {.compute = compute, .linear = linear, .x = x, .y = y};
-    gint64 macs; /* multiply-adds of a tile with all columns */
-    int n_row_tiles, n_column_tiles;
+    LinearRun run = {.compute = compute, .linear = linear, .x = x, .y = y, .n_rows = n_rows};
+    const int n_tiles = plan_tiles(&run);
 
-    /* Rows first: each tile packs the weights anew, so tiles are tall; columns make up the rest. */
-    run.n_rows = n_rows == 1 ? 1 : fastvlm_pad_rows(n_rows);
-    run.tile_rows = MIN(run.n_rows, MAX_TILE_ROWS);
-    n_row_tiles = divide_up(run.n_rows, run.tile_rows);
-    macs = (gint64)run.tile_rows * linear->n_out * linear->n_in;
-    n_column_tiles = MAX(divide_up(N_TILES_WANTED, n_row_tiles), (int)(macs / MAX_TILE_MACS) + 1);
-    run.tile_columns =
-        divide_up(divide_up(linear->n_out, n_column_tiles), COLUMN_GROUP) * COLUMN_GROUP;
-    run.n_column_tiles = divide_up(linear->n_out, run.tile_columns);
-    return fastvlm_compute_run(compute, n_row_tiles * run.n_column_tiles, run_item, &run, error);
+    g_assert(compute->shared_size_bytes >=
+             fastvlm_matrix_count_rounded_bytes(&linear->matrix, n_rows));
+    return round_rows(&run, error) &&
+           fastvlm_compute_run(compute, n_tiles, multiply_tile, &run, error);
 }

@@ -1,7 +1,7 @@
 /*
  * Linear layers, which 1x1 convolutions on NHWC rows are too.
  *
- *     y [n_rows, n_out] = activation(x [n_rows, n_in] * transpose(weight) + bias)
+ *     y [n_rows, n_out] = activation(x [n_rows, n_in] * transpose(matrix) + bias)
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -9,13 +9,12 @@
 #define FASTVLM_NN_LINEAR_H
 
 #include "nn/compute.h"
+#include "nn/matrix.h"
 
 typedef enum { FASTVLM_ACTIVATION_NONE, FASTVLM_ACTIVATION_GELU } FastvlmActivation;
 
 typedef struct {
-    int n_out;
-    int n_in;
-    float *weight;                /* [n_out, n_in] */
+    FastvlmMatrix matrix;         /* [n_out, n_in] */
     float *bias;                  /* [n_out], or NULL: none */
     FastvlmActivation activation; /* GELU needs a bias */
 } FastvlmLinear;
@@ -23,12 +22,29 @@ typedef struct {
 /** Frees what `linear` points to. */
 void fastvlm_linear_clear(FastvlmLinear *linear);
 
-/** Rows of one tile, on this thread. `n_rows` is a multiple of FASTVLM_ROW_GROUP. */
-void fastvlm_linear_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
-                         int n_rows, float *y);
+/** Bytes of scratch for fastvlm_linear_tile(). */
+gsize fastvlm_linear_tile_bytes(const FastvlmLinear *linear, int n_rows);
 
 /**
- * All rows, on all threads: tiles of rows, and of output channels where there are few rows.
+ * Rows of one tile, all columns, on this thread.
+ *
+ * @param x        [n_rows, n_in]; OpenBLAS: memory of whole row groups, here and in y
+ * @param scratch  fastvlm_linear_tile_bytes(), aligned to 64
+ * @param y        [n_rows, n_out]
+ */
+void fastvlm_linear_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
+                         int n_rows, void *scratch, float *y);
+
+/**
+ * Sees to it that `compute` has the memory that fastvlm_linear_run() needs.
+ *
+ * Errors: LIMIT.
+ */
+gboolean fastvlm_linear_reserve(FastvlmCompute *compute, const FastvlmLinear *linear, int n_rows,
+                                GError **error);
+
+/**
+ * All rows, on all threads: tiles of rows, and of output channels.
  *
  * @param x  [fastvlm_pad_rows(n_rows), n_in]
  * @param y  [fastvlm_pad_rows(n_rows), n_out], not x

@@ -74,7 +74,7 @@ static void report_json(const FastvlmModelInfo *info, const ModelArguments *argu
     json_object_set_new(object, "parameters", describe_parameters(info));
     json_object_set_new(object, "vision", vision);
     json_object_set_new(object, "language", describe_language(info));
-    json_object_set_new(object, "precisions", json_pack("[s]", "f32"));
+    json_object_set_new(object, "precisions", json_pack("[sss]", "f32", "bf16", "int8"));
     json_object_set_new(object, "weights_bytes",
                         json_pack("{s:I}", "f32", (json_int_t)info->memory_f32_bytes));
     json_object_set_new(object, "threads", json_integer(get_n_threads(arguments)));
@@ -160,7 +160,7 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
                      dims[2], dims[3], dims[4]);
     report_language(info);
-    write_row("precision", "f32 (auto means f32; bf16, int8 and int4 are not in this version)");
+    write_row("precision", "f32, bf16 or int8; auto means f32");
     write_row_format("memory",
                      "%s for the weights in f32; fastvlm bench measures the whole, with a picture",
                      loaded);

@@ -16,9 +16,9 @@ G_STATIC_ASSERT(FASTVLM_FIT_PAD == 0 && FASTVLM_FIT_STRETCH == 2);
 
 int loading_check_precision(const ModelArguments *arguments)
 {
-    if (arguments->precision <= FASTVLM_PRECISION_F32)
+    if (arguments->precision != FASTVLM_PRECISION_INT4)
         return EXIT_OK;
-    return tool_fail("--precision: %s is not in this version; use f32 or auto",
+    return tool_fail("--precision: %s is not in this version; use int8 or auto",
                      precision_names[arguments->precision]);
 }
 

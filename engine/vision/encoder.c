@@ -48,9 +48,49 @@ void fastvlm_vision_state_clear(FastvlmVisionState *state)
     state->n_tokens = 0;
 }
 
+static gboolean reserve_stage(const FastvlmVisionStage *stage, FastvlmCompute *compute, int side,
+                              GError **error)
+{
+    const FastvlmVisionBlock *block = &stage->blocks[0];
+    const int n_rows = side * side;
+
+    if (stage->has_attention && (!fastvlm_linear_reserve(compute, &block->qkv, n_rows, error) ||
+                                 !fastvlm_linear_reserve(compute, &block->proj, n_rows, error)))
+        return FALSE;
+    return fastvlm_conv_ffn_reserve(compute, &block->ffn, side, side, error);
+}
+
+/** Memory for the rounded rows of all layers that take whole pictures. */
+static gboolean reserve_layers(const FastvlmVisionWeights *weights, FastvlmCompute *compute,
+                               int resolution, GError **error)
+{
+    int side = resolution / 4;
+
+    if (!fastvlm_linear_reserve(compute, &weights->stem_mix, side * side, error))
+        return FALSE;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++) {
+        const FastvlmVisionStage *stage = &weights->stages[s];
+
+        if (!reserve_stage(stage, compute, side, error))
+            return FALSE;
+        side = (side - 1) / 2 + 1;
+        if (s < FASTVLM_VISION_STAGES - 1 &&
+            !fastvlm_linear_reserve(compute, &stage->down_mix, side * side, error))
+            return FALSE;
+    }
+    side = resolution / FASTVLM_VISION_STRIDE;
+    return fastvlm_linear_reserve(compute, &weights->projector_in, side * side, error) &&
+           fastvlm_linear_reserve(compute, &weights->projector_out, side * side, error);
+}
+
 static gsize count_floats(int side, int n_channels)
 {
     return (gsize)fastvlm_pad_rows(side * side) * (gsize)n_channels;
+}
+
+static int count_heads(const FastvlmVisionStage *stage)
+{
+    return stage->n_channels / FASTVLM_VISION_HEAD_DIM;
 }
 
 /** Floats that `a`, `b` and `wide` need, and the threads' scratch. */
@@ -61,10 +101,10 @@ static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *
     const int n_tokens =
         (resolution / FASTVLM_VISION_STRIDE) * (resolution / FASTVLM_VISION_STRIDE);
 
-    *n_wide = MAX(count_floats(resolution / 2, weights->stem.n_out),
-                  (gsize)fastvlm_pad_rows(n_tokens) * (gsize)weights->projector_in.n_out);
-    *n_narrow = count_floats(side, weights->stem.n_out);
-    *n_scratch = STEM_TILE_ROWS * STEM_INPUTS;
+    *n_wide = MAX(count_floats(resolution / 2, weights->stem.matrix.n_out),
+                  (gsize)fastvlm_pad_rows(n_tokens) * (gsize)weights->projector_in.matrix.n_out);
+    *n_narrow = count_floats(side, weights->stem.matrix.n_out);
+    *n_scratch = STEM_TILE_ROWS * STEM_INPUTS; /* the stem is f32: no rounded rows */
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++, side = (side - 1) / 2 + 1) {
         const FastvlmVisionStage *stage = &weights->stages[s];
         const FastvlmConvFfn *ffn = &stage->blocks[0].ffn;
@@ -73,7 +113,10 @@ static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *
         *n_wide = MAX(*n_wide, fastvlm_conv_ffn_hidden_size(ffn, side, side));
         *n_scratch = MAX(*n_scratch, fastvlm_conv_ffn_scratch_size(ffn, side, side));
         if (stage->has_attention) {
-            *n_wide = MAX(*n_wide, count_floats(side, 3 * stage->n_channels));
+            *n_wide =
+                MAX(*n_wide, count_floats(side, 3 * stage->n_channels) +
+                                 fastvlm_attention_packed_size(side * side, count_heads(stage),
+                                                               FASTVLM_VISION_HEAD_DIM));
             *n_scratch = MAX(*n_scratch, fastvlm_attention_scratch_size(side * side));
         }
     }
@@ -92,13 +135,14 @@ static gboolean prepare(const FastvlmVisionWeights *weights, FastvlmCompute *com
     fastvlm_vision_state_clear(state);
     measure(weights, resolution, &n_narrow, &n_wide, &n_scratch);
     if (!fastvlm_compute_reserve(compute, n_scratch, error) ||
+        !reserve_layers(weights, compute, resolution, error) ||
         !(state->a = fastvlm_alloc_tensor(1, n_narrow, "the encoder's activations", error)) ||
         !(state->b = fastvlm_alloc_tensor(1, n_narrow, "the encoder's activations", error)) ||
         !(state->wide = fastvlm_alloc_tensor(1, n_wide, "the encoder's activations", error)) ||
         !(state->vision = fastvlm_alloc_tensor(n_rows, (gsize)weights->expand.n_channels,
                                                "the encoder's output", error)) ||
-        !(state->projected = fastvlm_alloc_tensor(n_rows, (gsize)weights->projector_out.n_out,
-                                                  "the projected picture", error)))
+        !(state->projected = fastvlm_alloc_tensor(
+              n_rows, (gsize)weights->projector_out.matrix.n_out, "the projected picture", error)))
         return FALSE;
     state->resolution = resolution;
     return TRUE;
@@ -142,8 +186,8 @@ static void run_stem_tile(int tile, int worker, void *data)
 
     for (int i = 0; i < n_rows; i++)
         gather_window(run, (row + i) / side, (row + i) % side, windows + i * STEM_INPUTS);
-    fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, fastvlm_pad_rows(n_rows),
-                        run->encode->state->wide + (gsize)row * (gsize)stem->n_out);
+    fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, n_rows, NULL,
+                        run->encode->state->wide + (gsize)row * (gsize)stem->matrix.n_out);
 }
 
 /** rgb [R, R, 3] -> x [R / 4, R / 4, C]. */
@@ -191,14 +235,15 @@ static void add_to(float *x, const float *branch, gsize n)
 static gboolean run_attention(Encode *encode, const FastvlmVisionBlock *block, GError **error)
 {
     const int n_rows = encode->side * encode->side;
-    const int n_channels = block->proj.n_out;
+    const int n_channels = block->proj.matrix.n_out;
     float *qkv = encode->state->wide;
+    float *packed = qkv + count_floats(encode->side, 3 * n_channels);
 
     if (!fastvlm_norm_run(encode->compute, encode->x, NULL, LAYER_NORM_EPSILON, n_rows, n_channels,
                           encode->y, error) ||
         !fastvlm_linear_run(encode->compute, &block->qkv, encode->y, n_rows, qkv, error) ||
         !fastvlm_attention_run(encode->compute, qkv, n_rows, n_channels / FASTVLM_VISION_HEAD_DIM,
-                               FASTVLM_VISION_HEAD_DIM, encode->y, error) ||
+                               FASTVLM_VISION_HEAD_DIM, packed, encode->y, error) ||
         !fastvlm_linear_run(encode->compute, &block->proj, encode->y, n_rows, qkv, error))
         return FALSE;
     add_to(encode->x, qkv, (gsize)n_rows * (gsize)n_channels);
@@ -231,15 +276,6 @@ static gboolean run_down(Encode *encode, const FastvlmVisionStage *stage, GError
     return TRUE;
 }
 
-/** y [n_out] = weight * x + bias, one row. */
-static void multiply_vector(const FastvlmKernels *kernels, const FastvlmLinear *linear,
-                            const float *x, float *y)
-{
-    for (int i = 0; i < linear->n_out; i++)
-        y[i] = linear->bias[i] + kernels->dot_f32(linear->weight + (gsize)i * (gsize)linear->n_in,
-                                                  x, (size_t)linear->n_in);
-}
-
 static void average_rows(const float *x, int n_rows, int n, float *mean)
 {
     g_autofree double *sum = g_new0(double, n);
@@ -255,15 +291,17 @@ static void average_rows(const float *x, int n_rows, int n, float *mean)
 static void compute_gate(const Encode *encode, const float *x, int n_rows, float *gate)
 {
     const FastvlmVisionWeights *weights = encode->weights;
-    const int n = weights->excite.n_out;
+    const FastvlmKernels *kernels = encode->compute->kernels;
+    const int n = weights->excite.matrix.n_out;
+    const int n_squeezed = weights->squeeze.matrix.n_out;
     g_autofree float *mean = g_new(float, n);
-    g_autofree float *squeezed = g_new(float, weights->squeeze.n_out);
+    g_autofree float *squeezed = g_new(float, n_squeezed);
 
     average_rows(x, n_rows, n, mean);
-    multiply_vector(encode->compute->kernels, &weights->squeeze, mean, squeezed);
-    for (int i = 0; i < weights->squeeze.n_out; i++)
+    fastvlm_linear_tile(kernels, &weights->squeeze, mean, 1, NULL, squeezed);
+    for (int i = 0; i < n_squeezed; i++)
         squeezed[i] = MAX(squeezed[i], 0.0f);
-    multiply_vector(encode->compute->kernels, &weights->excite, squeezed, gate);
+    fastvlm_linear_tile(kernels, &weights->excite, squeezed, 1, NULL, gate);
     for (int i = 0; i < n; i++)
         gate[i] = 1.0f / (1.0f + expf(-gate[i]));
 }

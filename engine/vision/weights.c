@@ -12,6 +12,35 @@
 
 #define BATCH_NORM_EPSILON 1e-5 /* torch.nn.BatchNorm2d's default, which the model keeps */
 
+/** A linear layer as read: folded in f32, then packed. */
+typedef struct {
+    int n_out;
+    int n_in;
+    float *weight; /* [n_out, n_in] */
+    float *bias;   /* [n_out] */
+} Dense;
+
+static void clear_dense(Dense *dense)
+{
+    g_clear_pointer(&dense->weight, fastvlm_free_tensor);
+    g_clear_pointer(&dense->bias, fastvlm_free_tensor);
+}
+
+/** Moves `dense`, which is whole if `ok`, into `linear`. */
+static gboolean pack(Dense *dense, gboolean ok, FastvlmMatrixType type,
+                     FastvlmActivation activation, FastvlmLinear *linear, GError **error)
+{
+    linear->activation = activation;
+    ok = ok && fastvlm_matrix_alloc(&linear->matrix, type, dense->n_out, dense->n_in,
+                                    "the encoder's weights", error);
+    if (ok) {
+        fastvlm_matrix_set_rows(&linear->matrix, 0, dense->n_out, dense->weight);
+        linear->bias = g_steal_pointer(&dense->bias);
+    }
+    clear_dense(dense);
+    return ok;
+}
+
 /** A name under the encoder's prefix. */
 static char *name_of(const char *part, const char *suffix)
 {
@@ -67,36 +96,46 @@ static gboolean read_conv(FastvlmReader *reader, const char *part, FastvlmConv *
 }
 
 /** A linear layer stored as [n_out, n_in] (n_dims 2) or as a 1x1 convolution (n_dims 4). */
-static gboolean read_linear(FastvlmReader *reader, const char *part, int n_dims,
-                            FastvlmLinear *linear, GError **error)
+static gboolean read_linear(FastvlmReader *reader, const char *part, int n_dims, Dense *dense,
+                            GError **error)
 {
     g_autofree char *weight = name_of(part, ".weight");
-    const gint64 shape[4] = {linear->n_out, linear->n_in, 1, 1};
+    const gint64 shape[4] = {dense->n_out, dense->n_in, 1, 1};
 
-    return (linear->weight = fastvlm_reader_read(reader, weight, n_dims, shape, error)) != NULL &&
-           (linear->bias = read_vector(reader, part, ".bias", linear->n_out, error)) != NULL;
+    return (dense->weight = fastvlm_reader_read(reader, weight, n_dims, shape, error)) != NULL &&
+           (dense->bias = read_vector(reader, part, ".bias", dense->n_out, error)) != NULL;
 }
 
-static void scale_rows(FastvlmLinear *linear, const float *scale)
+/** The same, packed. */
+static gboolean read_packed(FastvlmReader *reader, const char *part, int n_dims, Dense dense,
+                            FastvlmMatrixType type, FastvlmActivation activation,
+                            FastvlmLinear *linear, GError **error)
 {
-    for (int row = 0; row < linear->n_out; row++) {
-        float *weight = linear->weight + (gsize)row * (gsize)linear->n_in;
+    const gboolean ok = read_linear(reader, part, n_dims, &dense, error);
 
-        for (int i = 0; i < linear->n_in; i++)
+    return pack(&dense, ok, type, activation, linear, error);
+}
+
+static void scale_rows(Dense *dense, const float *scale)
+{
+    for (int row = 0; row < dense->n_out; row++) {
+        float *weight = dense->weight + (gsize)row * (gsize)dense->n_in;
+
+        for (int i = 0; i < dense->n_in; i++)
             weight[i] *= scale[row];
-        linear->bias[row] *= scale[row];
+        dense->bias[row] *= scale[row];
     }
 }
 
-/** Reads the layer scale PART SUFFIX and folds it into `linear`. */
+/** Reads the layer scale PART SUFFIX and folds it into `dense`. */
 static gboolean fold_scale(FastvlmReader *reader, const char *part, const char *suffix,
-                           FastvlmLinear *linear, GError **error)
+                           Dense *dense, GError **error)
 {
-    float *scale = read_scale(reader, part, suffix, linear->n_out, error);
+    float *scale = read_scale(reader, part, suffix, dense->n_out, error);
 
     if (!scale)
         return FALSE;
-    scale_rows(linear, scale);
+    scale_rows(dense, scale);
     fastvlm_free_tensor(scale);
     return TRUE;
 }
@@ -130,26 +169,30 @@ static gboolean fold_batch_norm(FastvlmReader *reader, const char *part, Fastvlm
 }
 
 static gboolean read_ffn(FastvlmReader *reader, const char *block, int n_channels,
-                         const char *scale, FastvlmConvFfn *ffn, GError **error)
+                         const char *scale, FastvlmMatrixType type, FastvlmConvFfn *ffn,
+                         GError **error)
 {
     g_autofree char *conv =
         g_strconcat(FASTVLM_VISION_PREFIX, block, ".convffn.conv.conv.weight", NULL);
     g_autofree char *norm = g_strconcat(block, ".convffn.conv.bn", NULL);
     g_autofree char *fc1 = g_strconcat(block, ".convffn.fc1", NULL);
     g_autofree char *fc2 = g_strconcat(block, ".convffn.fc2", NULL);
+    Dense second = {n_channels, 4 * n_channels, NULL, NULL};
+    gboolean ok;
 
     ffn->conv = (FastvlmConv){n_channels, 1, 7, 1, NULL, NULL};
-    ffn->fc1 = (FastvlmLinear){4 * n_channels, n_channels, NULL, NULL, FASTVLM_ACTIVATION_GELU};
-    ffn->fc2 = (FastvlmLinear){n_channels, 4 * n_channels, NULL, NULL, FASTVLM_ACTIVATION_NONE};
-    return read_conv_weight(reader, conv, &ffn->conv, error) &&
-           fold_batch_norm(reader, norm, &ffn->conv, error) &&
-           read_linear(reader, fc1, 4, &ffn->fc1, error) &&
-           read_linear(reader, fc2, 4, &ffn->fc2, error) &&
-           fold_scale(reader, block, scale, &ffn->fc2, error);
+    if (!read_conv_weight(reader, conv, &ffn->conv, error) ||
+        !fold_batch_norm(reader, norm, &ffn->conv, error) ||
+        !read_packed(reader, fc1, 4, (Dense){4 * n_channels, n_channels, NULL, NULL}, type,
+                     FASTVLM_ACTIVATION_GELU, &ffn->fc1, error))
+        return FALSE;
+    ok = read_linear(reader, fc2, 4, &second, error) &&
+         fold_scale(reader, block, scale, &second, error);
+    return pack(&second, ok, type, FASTVLM_ACTIVATION_NONE, &ffn->fc2, error);
 }
 
 /** qkv(LayerNorm(x)): W (g * n + b) = (W diag(g)) n + W b, q rows scaled as well. */
-static void fold_layer_norm(FastvlmLinear *qkv, const float *gain, const float *shift)
+static void fold_layer_norm(Dense *qkv, const float *gain, const float *shift)
 {
     const double q_scale = 1.0 / sqrt(FASTVLM_VISION_HEAD_DIM);
 
@@ -166,8 +209,7 @@ static void fold_layer_norm(FastvlmLinear *qkv, const float *gain, const float *
     }
 }
 
-static gboolean read_qkv(FastvlmReader *reader, const char *block, FastvlmLinear *qkv,
-                         GError **error)
+static gboolean read_qkv(FastvlmReader *reader, const char *block, Dense *qkv, GError **error)
 {
     g_autofree char *name =
         g_strconcat(FASTVLM_VISION_PREFIX, block, ".token_mixer.qkv.weight", NULL);
@@ -187,57 +229,62 @@ static gboolean read_qkv(FastvlmReader *reader, const char *block, FastvlmLinear
 }
 
 static gboolean read_mixer_block(FastvlmReader *reader, const char *block, int n_channels,
-                                 FastvlmVisionBlock *out, GError **error)
+                                 FastvlmMatrixType type, FastvlmVisionBlock *out, GError **error)
 {
     g_autofree char *mixer = g_strconcat(block, ".token_mixer.reparam_conv", NULL);
 
     out->mixer = (FastvlmConv){n_channels, 1, 3, 1, NULL, NULL};
     return read_conv(reader, mixer, &out->mixer, error) &&
-           read_ffn(reader, block, n_channels, ".layer_scale", &out->ffn, error);
+           read_ffn(reader, block, n_channels, ".layer_scale", type, &out->ffn, error);
 }
 
 static gboolean read_attention_block(FastvlmReader *reader, const char *block, int n_channels,
-                                     FastvlmVisionBlock *out, GError **error)
+                                     FastvlmMatrixType type, FastvlmVisionBlock *out,
+                                     GError **error)
 {
-    g_autofree char *proj = g_strconcat(block, ".token_mixer.proj", NULL);
+    g_autofree char *name = g_strconcat(block, ".token_mixer.proj", NULL);
+    Dense qkv = {3 * n_channels, n_channels, NULL, NULL};
+    Dense proj = {n_channels, n_channels, NULL, NULL};
+    gboolean ok = read_qkv(reader, block, &qkv, error);
 
-    out->qkv = (FastvlmLinear){3 * n_channels, n_channels, NULL, NULL, FASTVLM_ACTIVATION_NONE};
-    out->proj = (FastvlmLinear){n_channels, n_channels, NULL, NULL, FASTVLM_ACTIVATION_NONE};
-    return read_qkv(reader, block, &out->qkv, error) &&
-           read_linear(reader, proj, 2, &out->proj, error) &&
-           fold_scale(reader, block, ".layer_scale_1", &out->proj, error) &&
-           read_ffn(reader, block, n_channels, ".layer_scale_2", &out->ffn, error);
+    if (!pack(&qkv, ok, type, FASTVLM_ACTIVATION_NONE, &out->qkv, error))
+        return FALSE;
+    ok = read_linear(reader, name, 2, &proj, error) &&
+         fold_scale(reader, block, ".layer_scale_1", &proj, error);
+    return pack(&proj, ok, type, FASTVLM_ACTIVATION_NONE, &out->proj, error) &&
+           read_ffn(reader, block, n_channels, ".layer_scale_2", type, &out->ffn, error);
 }
 
-static gboolean read_blocks(FastvlmReader *reader, int index, FastvlmVisionStage *stage,
-                            GError **error)
+static gboolean read_blocks(FastvlmReader *reader, int index, FastvlmMatrixType type,
+                            FastvlmVisionStage *stage, GError **error)
 {
     stage->blocks = g_new0(FastvlmVisionBlock, stage->n_blocks);
     for (int i = 0; i < stage->n_blocks; i++) {
         g_autofree char *block = g_strdup_printf("network.%d.%d", index, i);
 
         if (!(stage->has_attention ? read_attention_block : read_mixer_block)(
-                reader, block, stage->n_channels, &stage->blocks[i], error))
+                reader, block, stage->n_channels, type, &stage->blocks[i], error))
             return FALSE;
     }
     return TRUE;
 }
 
 static gboolean read_down(FastvlmReader *reader, int index, int n_in, int n_out,
-                          FastvlmVisionStage *stage, GError **error)
+                          FastvlmMatrixType type, FastvlmVisionStage *stage, GError **error)
 {
     g_autofree char *conv = g_strdup_printf("network.%d.proj.0.lkb_reparam", index);
     g_autofree char *mix = g_strdup_printf("network.%d.proj.1.reparam_conv", index);
 
     stage->down = (FastvlmConv){n_out, n_out / n_in, 7, 2, NULL, NULL};
-    stage->down_mix = (FastvlmLinear){n_out, n_out, NULL, NULL, FASTVLM_ACTIVATION_GELU};
     return read_conv(reader, conv, &stage->down, error) &&
-           read_linear(reader, mix, 4, &stage->down_mix, error);
+           read_packed(reader, mix, 4, (Dense){n_out, n_out, NULL, NULL}, type,
+                       FASTVLM_ACTIVATION_GELU, &stage->down_mix, error);
 }
 
-static gboolean read_stage(FastvlmReader *reader, const FastvlmVisionLayout *layout, int s,
+static gboolean read_stage(FastvlmReader *reader, const FastvlmVisionPlan *plan, int s,
                            FastvlmVisionStage *stage, GError **error)
 {
+    const FastvlmVisionLayout *layout = &reader->layout;
     const int index = fastvlm_vision_stage_index(s);
 
     stage->n_channels = layout->dims[s];
@@ -250,14 +297,15 @@ static gboolean read_stage(FastvlmReader *reader, const FastvlmVisionLayout *lay
         if (!read_conv(reader, position, &stage->position, error))
             return FALSE;
     }
-    if (!read_blocks(reader, index, stage, error))
+    if (!read_blocks(reader, index, plan->stages[s], stage, error))
         return FALSE;
     return s == FASTVLM_VISION_STAGES - 1 ||
-           read_down(reader, index + 1, stage->n_channels, layout->dims[s + 1], stage, error);
+           read_down(reader, index + 1, stage->n_channels, layout->dims[s + 1], plan->stages[s + 1],
+                     stage, error);
 }
 
 /** [n, 3 rgb, 3, 3] turned to [n, 3, 3, 3 rgb], the order of an NHWC picture's bytes. */
-static gboolean read_stem_conv(FastvlmReader *reader, FastvlmLinear *stem, GError **error)
+static gboolean read_stem_conv(FastvlmReader *reader, Dense *stem, GError **error)
 {
     g_autofree char *name = name_of("patch_embed.0.reparam_conv", ".weight");
     const gint64 shape[4] = {stem->n_out, 3, 3, 3};
@@ -276,61 +324,66 @@ static gboolean read_stem_conv(FastvlmReader *reader, FastvlmLinear *stem, GErro
                                                      stem->n_out, error)) != NULL;
 }
 
-static gboolean read_stem(FastvlmVisionWeights *weights, FastvlmReader *reader, int n_channels,
-                          GError **error)
+static gboolean read_stem(FastvlmVisionWeights *weights, FastvlmReader *reader,
+                          const FastvlmVisionPlan *plan, int n_channels, GError **error)
 {
-    weights->stem = (FastvlmLinear){n_channels, 27, NULL, NULL, FASTVLM_ACTIVATION_GELU};
+    Dense stem = {n_channels, 27, NULL, NULL};
+    const gboolean ok = read_stem_conv(reader, &stem, error);
+
     weights->stem_down = (FastvlmConv){n_channels, 1, 3, 2, NULL, NULL};
-    weights->stem_mix =
-        (FastvlmLinear){n_channels, n_channels, NULL, NULL, FASTVLM_ACTIVATION_GELU};
-    return read_stem_conv(reader, &weights->stem, error) &&
+    return pack(&stem, ok, plan->plain, FASTVLM_ACTIVATION_GELU, &weights->stem, error) &&
            read_conv(reader, "patch_embed.1.reparam_conv", &weights->stem_down, error) &&
-           read_linear(reader, "patch_embed.2.reparam_conv", 4, &weights->stem_mix, error);
+           read_packed(reader, "patch_embed.2.reparam_conv", 4,
+                       (Dense){n_channels, n_channels, NULL, NULL}, plan->stages[0],
+                       FASTVLM_ACTIVATION_GELU, &weights->stem_mix, error);
 }
 
-static gboolean read_expansion(FastvlmVisionWeights *weights, FastvlmReader *reader, int n_in,
-                               int n_squeezed, GError **error)
+static gboolean read_expansion(FastvlmVisionWeights *weights, FastvlmReader *reader,
+                               const FastvlmVisionPlan *plan, int n_in, int n_squeezed,
+                               GError **error)
 {
     const int n = 2 * n_in;
 
     weights->expand = (FastvlmConv){n, 2, 3, 1, NULL, NULL};
-    weights->squeeze = (FastvlmLinear){n_squeezed, n, NULL, NULL, FASTVLM_ACTIVATION_NONE};
-    weights->excite = (FastvlmLinear){n, n_squeezed, NULL, NULL, FASTVLM_ACTIVATION_NONE};
     return read_conv(reader, "conv_exp.reparam_conv", &weights->expand, error) &&
-           read_linear(reader, "conv_exp.se.reduce", 4, &weights->squeeze, error) &&
-           read_linear(reader, "conv_exp.se.expand", 4, &weights->excite, error);
+           read_packed(reader, "conv_exp.se.reduce", 4, (Dense){n_squeezed, n, NULL, NULL},
+                       plan->plain, FASTVLM_ACTIVATION_NONE, &weights->squeeze, error) &&
+           read_packed(reader, "conv_exp.se.expand", 4, (Dense){n, n_squeezed, NULL, NULL},
+                       plan->plain, FASTVLM_ACTIVATION_NONE, &weights->excite, error);
 }
 
-static gboolean read_projector_layer(FastvlmReader *reader, int index, int n_out, int n_in,
-                                     FastvlmActivation activation, FastvlmLinear *linear,
-                                     GError **error)
+static gboolean read_projector_layer(FastvlmReader *reader, int index, Dense dense,
+                                     FastvlmMatrixType type, FastvlmActivation activation,
+                                     FastvlmLinear *linear, GError **error)
 {
     g_autofree char *weight = g_strdup_printf("model.mm_projector.%d.weight", index);
     g_autofree char *bias = g_strdup_printf("model.mm_projector.%d.bias", index);
-    const gint64 shape[2] = {n_out, n_in};
+    const gint64 shape[2] = {dense.n_out, dense.n_in};
+    const gboolean ok =
+        (dense.weight = fastvlm_reader_read(reader, weight, 2, shape, error)) != NULL &&
+        (dense.bias = fastvlm_reader_read(reader, bias, 1, shape, error)) != NULL;
 
-    *linear = (FastvlmLinear){n_out, n_in, NULL, NULL, activation};
-    return (linear->weight = fastvlm_reader_read(reader, weight, 2, shape, error)) != NULL &&
-           (linear->bias = fastvlm_reader_read(reader, bias, 1, shape, error)) != NULL;
+    return pack(&dense, ok, type, activation, linear, error);
 }
 
 gboolean fastvlm_vision_weights_read(FastvlmVisionWeights *weights, FastvlmReader *reader,
-                                     GError **error)
+                                     const FastvlmVisionPlan *plan, GError **error)
 {
     const FastvlmVisionLayout *layout = &reader->layout;
+    const FastvlmMatrixType last = plan->stages[FASTVLM_VISION_STAGES - 1];
     const int width = layout->vision_width;
     const int hidden = fastvlm_checkpoint_get_config(reader->checkpoint)->hidden_size;
 
-    if (!read_stem(weights, reader, layout->dims[0], error))
+    if (!read_stem(weights, reader, plan, layout->dims[0], error))
         return FALSE;
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
-        if (!read_stage(reader, layout, s, &weights->stages[s], error))
+        if (!read_stage(reader, plan, s, &weights->stages[s], error))
             return FALSE;
-    return read_expansion(weights, reader, width / 2, layout->se_dim, error) &&
-           read_projector_layer(reader, 0, hidden, width, FASTVLM_ACTIVATION_GELU,
-                                &weights->projector_in, error) &&
-           read_projector_layer(reader, 2, hidden, hidden, FASTVLM_ACTIVATION_NONE,
-                                &weights->projector_out, error);
+    return read_expansion(weights, reader, plan, width / 2, layout->se_dim, error) &&
+           read_projector_layer(reader, 0, (Dense){hidden, width, NULL, NULL}, last,
+                                FASTVLM_ACTIVATION_GELU, &weights->projector_in, error) &&
+           read_projector_layer(reader, 2, (Dense){hidden, hidden, NULL, NULL}, last,
+                                FASTVLM_ACTIVATION_NONE, &weights->projector_out, error);
 }
 
 static void clear_stage(FastvlmVisionStage *stage)

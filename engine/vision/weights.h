@@ -45,13 +45,23 @@ typedef struct {
 } FastvlmVisionWeights;
 
 /**
+ * At what precision the linear layers compute, by stage. The stem's 3x3 convolution and the
+ * squeeze-and-excitation are f32 in any case, the rest of the stem goes with the first stage, a patch
+ * embedding with the stage behind it, the projector with the last stage.
+ */
+typedef struct {
+    FastvlmMatrixType plain; /* F32 or BLAS */
+    FastvlmMatrixType stages[FASTVLM_VISION_STAGES];
+} FastvlmVisionPlan;
+
+/**
  * Reads all of it from a checkpoint whose structure has been inspected.
  *
  * @param weights  zeroed; fastvlm_vision_weights_clear() frees it, also after a failure
  * Errors: as fastvlm_reader_read().
  */
 gboolean fastvlm_vision_weights_read(FastvlmVisionWeights *weights, FastvlmReader *reader,
-                                     GError **error);
+                                     const FastvlmVisionPlan *plan, GError **error);
 
 void fastvlm_vision_weights_clear(FastvlmVisionWeights *weights);
 

@@ -331,7 +331,7 @@ static void test_bad_params(void)
         FastvlmError code;
         const char *message;
     } cases[] = {
-        {{.precision = FASTVLM_PRECISION_INT8}, FASTVLM_ERROR_UNSUPPORTED, "use auto or f32"},
+        {{.precision = FASTVLM_PRECISION_INT4}, FASTVLM_ERROR_UNSUPPORTED, "use int8, or auto"},
         {{.n_threads = -1}, FASTVLM_ERROR_ARGUMENT, "-1 threads"},
         {{.n_threads = 1000}, FASTVLM_ERROR_ARGUMENT, "1000 threads"},
         {{.worker_nice = 20}, FASTVLM_ERROR_ARGUMENT, "nice value 20"},

@@ -19,9 +19,9 @@ typedef struct _FastvlmModel FastvlmModel;
 typedef enum {
     FASTVLM_PRECISION_AUTO, /* what is best on this machine; f32 in this version */
     FASTVLM_PRECISION_F32,
-    FASTVLM_PRECISION_BF16, /* FASTVLM_ERROR_UNSUPPORTED in this version, as the two below */
-    FASTVLM_PRECISION_INT8,
-    FASTVLM_PRECISION_INT4,
+    FASTVLM_PRECISION_BF16, /* weights and inputs of products bf16, sums f32 */
+    FASTVLM_PRECISION_INT8, /* weights int8 by output channel, inputs int8 by row, sums int32 */
+    FASTVLM_PRECISION_INT4, /* FASTVLM_ERROR_UNSUPPORTED in this version */
 } FastvlmPrecision;
 
 /** "auto", "f32", "bf16", "int8", "int4". */
@@ -134,7 +134,10 @@ FASTVLM_API const FastvlmTokenizer *fastvlm_model_get_tokenizer(const FastvlmMod
  */
 FASTVLM_API const char *fastvlm_cpu_tier(void);
 
-/** The library that multiplies matrices, as "OpenBLAS 0.3.21 (Haswell)". */
+/**
+ * What multiplies matrices in f32: "built-in", or "OpenBLAS 0.3.21 (Haswell)" where the environment
+ * variable FASTVLM_BLAS is "openblas" or this CPU has no kernels of ours but the scalar ones.
+ */
 FASTVLM_API const char *fastvlm_blas_name(void);
 
 /** One paragraph: the licence of Apple's released FastVLM weights, research only. */

@@ -1,0 +1,94 @@
+/*
+ * A weight matrix, packed for the kernels at the precision it computes in.
+ *
+ *     f32 rows of a checkpoint -> fastvlm_matrix_set_rows() -> panels of 16 (kernels/gemm.h)
+ *     x [n_rows, n_in] -> fastvlm_matrix_round() -> fastvlm_matrix_multiply() -> y = x * transpose(matrix)
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_NN_MATRIX_H
+#define FASTVLM_NN_MATRIX_H
+
+#include <glib.h>
+
+#include "kernels/kernels.h"
+
+typedef enum {
+    FASTVLM_MATRIX_F32,
+    FASTVLM_MATRIX_BF16,
+    FASTVLM_MATRIX_INT8,
+    FASTVLM_MATRIX_BLAS, /* f32 [n_out, n_in] as it is, for OpenBLAS; rows of x in whole groups */
+    FASTVLM_N_MATRIX_TYPES,
+} FastvlmMatrixType;
+
+/** All zero is none. */
+typedef struct {
+    FastvlmMatrixType type;
+    int n_out;
+    int n_in;
+    void *data;     /* panels; BLAS: f32 [n_out, n_in] */
+    float *scale;   /* int8: [whole panels] */
+    gint32 *offset; /* int8: [whole panels], 128 * sum of the column's integers */
+} FastvlmMatrix;
+
+/** "f32", "bf16", "int8"; BLAS computes in "f32" too. */
+const char *fastvlm_matrix_type_to_string(FastvlmMatrixType type);
+
+/** Bytes of memory that a matrix takes. */
+gsize fastvlm_matrix_count_bytes(FastvlmMatrixType type, int n_out, int n_in);
+
+/**
+ * Memory for a matrix of zeros; fastvlm_matrix_clear() frees it.
+ *
+ * @param what  for the error's message
+ * Errors: LIMIT (memory, or n_in beyond FASTVLM_GEMM_MAX_K).
+ */
+gboolean fastvlm_matrix_alloc(FastvlmMatrix *matrix, FastvlmMatrixType type, int n_out, int n_in,
+                              const char *what, GError **error);
+
+void fastvlm_matrix_clear(FastvlmMatrix *matrix);
+
+/**
+ * Rounds and packs rows first .. first + n_rows - 1. Rows of different panels may be set from several
+ * threads at once.
+ *
+ * @param rows  [n_rows, n_in], finite
+ */
+void fastvlm_matrix_set_rows(FastvlmMatrix *matrix, int first, int n_rows, const float *rows);
+
+/** Rows of x as a matrix multiplies them: rounded, or NULLs where it takes f32. */
+typedef struct {
+    char *rows;      /* row_bytes apart */
+    float *scale;    /* [n_rows] */
+    gsize row_bytes; /* FASTVLM_ROUNDED_ROW_BYTES(n_in) */
+} FastvlmRounded;
+
+/** Whether rows of x must be rounded before they are multiplied. */
+gboolean fastvlm_matrix_is_rounding(const FastvlmMatrix *matrix);
+
+/** Bytes of memory for `n_rows` rounded rows, a multiple of 64; 0 where there is no rounding. */
+gsize fastvlm_matrix_count_rounded_bytes(const FastvlmMatrix *matrix, int n_rows);
+
+/** Rounded rows in `memory`, aligned to 64 bytes. */
+FastvlmRounded fastvlm_matrix_bind_rounded(const FastvlmMatrix *matrix, int n_rows, void *memory);
+
+/** The rows from `n_rows` on. */
+FastvlmRounded fastvlm_rounded_skip(FastvlmRounded rounded, int n_rows);
+
+/** Rounds x [n_rows, n_in] into `rounded`, on this thread; does nothing where there is no rounding. */
+void fastvlm_matrix_round(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
+                          const float *x, int n_rows, FastvlmRounded *rounded);
+
+/**
+ * Columns first .. first + n_columns - 1 of y = x * transpose(matrix), on this thread.
+ *
+ * @param x          [n_rows, n_in]; BLAS: memory of whole row groups, here and in y
+ * @param rounded    the same rows, rounded
+ * @param first      a multiple of FASTVLM_PANEL_COLUMNS
+ * @param y          rows ldy floats apart; y [0] is row 0, column `first`
+ */
+void fastvlm_matrix_multiply(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
+                             const float *x, FastvlmRounded rounded, int n_rows, int first,
+                             int n_columns, float *y, gsize ldy);
+
+#endif
