@@ -41,8 +41,11 @@
 #define FASTVLM_UNITS_BF16(k) (((size_t)(k) + 1) / 2)
 #define FASTVLM_UNITS_INT8(k) (((size_t)(k) + 3) / 4)
 
-/** Bytes that a rounded row of a takes at most, on any tier; rows lie this far apart. */
-#define FASTVLM_ROUNDED_ROW_BYTES(k) (((size_t)(k) + 15) / 16 * 64)
+/**
+ * How far rounded rows of a lie apart, in bytes: room for 4 bytes an element, and a cache line more,
+ * so that rows of a power of two do not all fall into the same sets of the cache.
+ */
+#define FASTVLM_ROUNDED_ROW_BYTES(k) (((size_t)(k) + 15) / 16 * 64 + 64)
 
 /** A product. Columns of b begin at a panel; `b`, `scale_b` and `offset_b` point to the first. */
 typedef struct {
