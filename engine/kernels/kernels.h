@@ -14,6 +14,7 @@
 
 #include "base/cpu.h"
 #include "kernels/gemm.h"
+#include "kernels/product.h"
 
 /**
  * A depthwise convolution, or a grouped one with one input and `multiplier` output channels a group:
@@ -43,6 +44,7 @@ typedef struct {
  * axpy_f32: y [n] += a * x [n].
  * rms_norm_f32: out [n] = weight [n] * x * rsqrt(mean(x^2) + epsilon).
  * layer_norm_f32: out [n] = (x - mean) / sqrt(variance + epsilon), no affine part.
+ * product_f32, product_bf16: see product.h.
  * gemm_f32, gemm_bf16, gemm_int8: see gemm.h.
  * round_rows_bf16, round_rows_int8: x [n_rows, k], rows ldx floats apart, to what the tier's gemm
  * reads: out [n_rows], rows FASTVLM_ROUNDED_ROW_BYTES(k) apart, aligned to 4 bytes; scale [n_rows].
@@ -57,6 +59,8 @@ typedef struct {
     X(void, rms_norm_f32,                                                                \
       (const float *x, const float *weight, float epsilon, float *out, size_t n))        \
     X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))       \
+    X(void, product_f32, (const FastvlmProduct *product))                                \
+    X(void, product_bf16, (const FastvlmProduct *product))                               \
     X(void, gemm_f32, (const FastvlmGemm *gemm))                                         \
     X(void, gemm_bf16, (const FastvlmGemm *gemm))                                        \
     X(void, gemm_int8, (const FastvlmGemm *gemm))                                        \
