@@ -205,23 +205,26 @@ static void check_rows(void)
 
 int main(void)
 {
-    int n_bad = 0;
+    int n_tests = 0, n_bad = 0;
 
     reference = fastvlm_kernels_get(FASTVLM_TIER_SCALAR);
-    printf("1..%d\n", FASTVLM_N_TIERS);
     for (int t = 0; t < FASTVLM_N_TIERS; t++) {
         tier = fastvlm_kernels_get(t);
         n_failed = 0;
         random_state = 1;
+        if (tier->tier != (FastvlmTier)t) /* another architecture's */
+            continue;
+        n_tests++;
         if (!fastvlm_tier_is_supported(t)) {
-            printf("ok %d - %s # SKIP this processor has no %s\n", t + 1, fastvlm_tier_to_string(t),
-                   fastvlm_tier_to_string(t));
+            printf("ok %d - %s # SKIP this processor has no %s\n", n_tests,
+                   fastvlm_tier_to_string(t), fastvlm_tier_to_string(t));
             continue;
         }
         check_convs();
         check_rows();
-        printf("%sok %d - %s\n", n_failed ? "not " : "", t + 1, fastvlm_tier_to_string(t));
+        printf("%sok %d - %s\n", n_failed ? "not " : "", n_tests, fastvlm_tier_to_string(t));
         n_bad += n_failed != 0;
     }
+    printf("1..%d\n", n_tests);
     return n_bad ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -154,24 +154,28 @@ static void check_rounding(void)
 int main(void)
 {
     const FastvlmKernels *reference = fastvlm_kernels_get(FASTVLM_TIER_SCALAR);
-    int n_bad = 0;
+    int n_tests = 0, n_bad = 0;
 
     for (size_t i = 0; i < sizeof b_f32 / sizeof *b_f32; i++) {
         b_f32[i] = random_float();
         b_bf16[i] = fastvlm_bf16_from_f32(random_float());
     }
     check_rounding();
-    printf("1..%d\n", FASTVLM_N_TIERS);
     for (int t = 0; t < FASTVLM_N_TIERS; t++) {
+        if (fastvlm_kernels_get((FastvlmTier)t)->tier !=
+            (FastvlmTier)t) /* another architecture's */
+            continue;
+        n_tests++;
         if (!fastvlm_tier_is_supported((FastvlmTier)t)) {
-            printf("ok %d - %s # SKIP this processor has no %s\n", t + 1, fastvlm_tier_to_string(t),
-                   fastvlm_tier_to_string(t));
+            printf("ok %d - %s # SKIP this processor has no %s\n", n_tests,
+                   fastvlm_tier_to_string(t), fastvlm_tier_to_string(t));
             continue;
         }
         check_tier(reference, fastvlm_kernels_get((FastvlmTier)t));
-        printf("%sok %d - %s\n", n_failed ? "not " : "", t + 1, fastvlm_tier_to_string(t));
+        printf("%sok %d - %s\n", n_failed ? "not " : "", n_tests, fastvlm_tier_to_string(t));
         n_bad += n_failed;
         n_failed = 0;
     }
+    printf("1..%d\n", n_tests);
     return n_bad ? EXIT_FAILURE : EXIT_SUCCESS;
 }
