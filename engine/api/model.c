@@ -22,6 +22,7 @@ void fastvlm_model_unref(FastvlmModel *model)
         return;
     fastvlm_vision_weights_clear(&model->vision);
     fastvlm_language_weights_clear(&model->language);
+    fastvlm_store_free(model->store);
     fastvlm_pool_free(model->pool);
     fastvlm_tokenizer_free(model->tokenizer);
     fastvlm_model_info_free(model->info);
@@ -95,21 +96,35 @@ static FastvlmMatrixType find_matrix_type(const FastvlmModel *model)
     }
 }
 
+/** One walk over all weights, for what the reader's store is in for. */
+static gboolean take_weights(FastvlmModel *model, FastvlmReader *reader,
+                             const FastvlmVisionPlan *plan, GError **error)
+{
+    fastvlm_vision_weights_clear(&model->vision);
+    fastvlm_language_weights_clear(&model->language);
+    return fastvlm_vision_weights_read(&model->vision, reader, plan, error) &&
+           fastvlm_language_weights_read(&model->language, reader, find_matrix_type(model), error);
+}
+
 static gboolean read_weights(FastvlmModel *model, const FastvlmModelParams *params, GError **error)
 {
     FastvlmVisionPlan plan = {model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32, {0}};
     FastvlmReader reader = {
         .checkpoint = model->checkpoint,
+        .store = fastvlm_store_new(),
+        .pool = model->pool,
         .progress = params->progress,
         .progress_data = params->progress_data,
     };
 
+    model->store = reader.store;
     model->precision = choose_precision(model, params->precision);
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
         plan.stages[s] = find_matrix_type(model);
     return fastvlm_vision_layout_detect(model->checkpoint, &reader.layout, error) &&
-           fastvlm_vision_weights_read(&model->vision, &reader, &plan, error) &&
-           fastvlm_language_weights_read(&model->language, &reader, find_matrix_type(model), error);
+           take_weights(model, &reader, &plan, error) &&
+           fastvlm_store_bind_own(model->store, error) &&
+           take_weights(model, &reader, &plan, error);
 }
 
 static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelParams *params,

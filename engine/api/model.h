@@ -22,6 +22,7 @@ struct _FastvlmModel {
     const FastvlmKernels *kernels;
     gboolean use_blas;
     FastvlmCheckpoint *checkpoint; /* mapped: embeddings are read from it */
+    FastvlmStore *store;           /* all numbers of the two */
     FastvlmVisionWeights vision;
     FastvlmLanguageWeights language;
     int stop_ids[2]; /* <|im_end|> and <|endoftext|>; -1: there is none */

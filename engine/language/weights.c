@@ -1,21 +1,16 @@
 /*
- * Reads the decoder's weights. Names as in transformers' modeling_qwen2.py.
+ * Takes the decoder's weights from a store, and fills it. Names as in transformers' modeling_qwen2.py.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "language/weights.h"
 
-#include "base/alloc.h"
-
-#define SLICE_ELEMENTS (2 << 20) /* some ten milliseconds */
-
-static float *read_vector(FastvlmReader *reader, const char *prefix, const char *suffix, int n,
-                          GError **error)
+static gboolean take_vector(FastvlmReader *reader, const char *prefix, const char *suffix, int n,
+                            float **vector, GError **error)
 {
     g_autofree char *name = g_strconcat(prefix, suffix, NULL);
-    const gint64 shape[1] = {n};
 
-    return fastvlm_reader_read(reader, name, 1, shape, error);
+    return fastvlm_reader_take_vector(reader, name, n, vector, error);
 }
 
 /** One of the matrices that a layer consists of. */
@@ -25,63 +20,55 @@ typedef struct {
     gboolean has_bias;
 } Part;
 
-/** Reads a matrix slice by slice, so that it is never in memory twice, and packs it from `row` on. */
-static gboolean pack_rows(FastvlmReader *reader, const char *name, int n_out, int row,
-                          FastvlmMatrix *matrix, GError **error)
+typedef struct {
+    FastvlmMatrix *matrix;
+    int row; /* where the part begins */
+} Packing;
+
+static void pack_rows(float *rows, int first, int n_rows, void *data)
 {
-    const gint64 shape[2] = {n_out, matrix->n_in};
-    const int slice_rows =
-        MAX(SLICE_ELEMENTS / matrix->n_in / FASTVLM_PANEL_COLUMNS, 1) * FASTVLM_PANEL_COLUMNS;
-    float *slice =
-        fastvlm_alloc_tensor((gsize)MIN(slice_rows, n_out), (gsize)matrix->n_in, name, error);
-    gboolean ok = slice != NULL;
+    const Packing *packing = data;
 
-    for (int first = 0; ok && first < n_out; first += slice_rows) {
-        const int n = MIN(slice_rows, n_out - first);
-
-        ok = fastvlm_reader_read_rows(reader, name, 2, shape, first, n, slice, error);
-        if (ok)
-            fastvlm_matrix_set_rows(matrix, row + first, n, slice);
-    }
-    fastvlm_free_tensor(slice);
-    return ok;
+    fastvlm_matrix_set_rows(packing->matrix, packing->row + first, n_rows, rows);
 }
 
-static gboolean pack_bias(FastvlmReader *reader, const char *name, int n_out, float *to,
-                          GError **error)
+/** Reads `part` into rows `row` and following. */
+static gboolean fill_part(FastvlmReader *reader, const char *prefix, const Part *part, int row,
+                          FastvlmLinear *linear, GError **error)
 {
-    const gint64 shape[1] = {n_out};
+    g_autofree char *weight = g_strconcat(prefix, part->name, ".weight", NULL);
+    g_autofree char *bias = g_strconcat(prefix, part->name, ".bias", NULL);
+    const gint64 shape[2] = {part->n_out, linear->matrix.n_in};
+    Packing packing = {&linear->matrix, row};
 
-    return fastvlm_reader_read_rows(reader, name, 1, shape, 0, n_out, to, error);
+    return fastvlm_reader_stream(reader, weight, 2, shape, pack_rows, &packing, error) &&
+           (!part->has_bias ||
+            fastvlm_reader_read_to(reader, bias, 1, shape, linear->bias + row, error));
 }
 
 /** A linear layer of several matrices, one below the other. */
-static gboolean read_linear(FastvlmReader *reader, const char *prefix, const Part *parts,
+static gboolean take_linear(FastvlmReader *reader, const char *prefix, const Part *parts,
                             int n_parts, int n_in, FastvlmMatrixType type, FastvlmLinear *linear,
                             GError **error)
 {
+    g_autofree char *name = g_strconcat(prefix, parts[0].name, NULL);
     int n_out = 0, row = 0;
 
     for (int i = 0; i < n_parts; i++)
         n_out += parts[i].n_out;
-    if (!fastvlm_matrix_alloc(&linear->matrix, type, n_out, n_in, parts[0].name, error))
+    if (!fastvlm_matrix_take(&linear->matrix, type, n_out, n_in, reader->store, name, error) ||
+        (parts[0].has_bias &&
+         !fastvlm_reader_take_floats(reader, name, n_out, &linear->bias, error)))
         return FALSE;
-    if (parts[0].has_bias &&
-        !(linear->bias = fastvlm_alloc_tensor(1, (gsize)n_out, parts[0].name, error)))
-        return FALSE;
-    for (int i = 0; i < n_parts; row += parts[i++].n_out) {
-        g_autofree char *weight = g_strconcat(prefix, parts[i].name, ".weight", NULL);
-        g_autofree char *bias = g_strconcat(prefix, parts[i].name, ".bias", NULL);
-
-        if (!pack_rows(reader, weight, parts[i].n_out, row, &linear->matrix, error) ||
-            (parts[i].has_bias &&
-             !pack_bias(reader, bias, parts[i].n_out, linear->bias + row, error)))
+    if (fastvlm_store_get_state(reader->store) != FASTVLM_STORE_FILLING)
+        return TRUE;
+    for (int i = 0; i < n_parts; row += parts[i++].n_out)
+        if (!fill_part(reader, prefix, &parts[i], row, linear, error))
             return FALSE;
-    }
     return TRUE;
 }
 
-static gboolean read_attention(FastvlmReader *reader, const char *prefix,
+static gboolean take_attention(FastvlmReader *reader, const char *prefix,
                                const FastvlmLanguageWeights *weights, FastvlmMatrixType type,
                                FastvlmLanguageLayer *layer, GError **error)
 {
@@ -92,11 +79,11 @@ static gboolean read_attention(FastvlmReader *reader, const char *prefix,
                          {"self_attn.v_proj", n_kv, TRUE}};
     const Part out = {"self_attn.o_proj", weights->hidden, FALSE};
 
-    return read_linear(reader, prefix, qkv, 3, weights->hidden, type, &layer->qkv, error) &&
-           read_linear(reader, prefix, &out, 1, n_attended, type, &layer->out, error);
+    return take_linear(reader, prefix, qkv, 3, weights->hidden, type, &layer->qkv, error) &&
+           take_linear(reader, prefix, &out, 1, n_attended, type, &layer->out, error);
 }
 
-static gboolean read_feed_forward(FastvlmReader *reader, const char *prefix,
+static gboolean take_feed_forward(FastvlmReader *reader, const char *prefix,
                                   const FastvlmLanguageWeights *weights, FastvlmMatrixType type,
                                   FastvlmLanguageLayer *layer, GError **error)
 {
@@ -104,22 +91,22 @@ static gboolean read_feed_forward(FastvlmReader *reader, const char *prefix,
                              {"mlp.up_proj", weights->intermediate, FALSE}};
     const Part down = {"mlp.down_proj", weights->hidden, FALSE};
 
-    return read_linear(reader, prefix, gate_up, 2, weights->hidden, type, &layer->gate_up, error) &&
-           read_linear(reader, prefix, &down, 1, weights->intermediate, type, &layer->down, error);
+    return take_linear(reader, prefix, gate_up, 2, weights->hidden, type, &layer->gate_up, error) &&
+           take_linear(reader, prefix, &down, 1, weights->intermediate, type, &layer->down, error);
 }
 
-static gboolean read_layer(FastvlmReader *reader, int index, const FastvlmLanguageWeights *weights,
+static gboolean take_layer(FastvlmReader *reader, int index, const FastvlmLanguageWeights *weights,
                            FastvlmMatrixType type, FastvlmLanguageLayer *layer, GError **error)
 {
     g_autofree char *prefix = g_strdup_printf("model.layers.%d.", index);
     const int hidden = weights->hidden;
 
-    layer->input_norm = read_vector(reader, prefix, "input_layernorm.weight", hidden, error);
-    if (!layer->input_norm || !read_attention(reader, prefix, weights, type, layer, error))
-        return FALSE;
-    layer->post_norm =
-        read_vector(reader, prefix, "post_attention_layernorm.weight", hidden, error);
-    return layer->post_norm && read_feed_forward(reader, prefix, weights, type, layer, error);
+    return take_vector(reader, prefix, "input_layernorm.weight", hidden, &layer->input_norm,
+                       error) &&
+           take_attention(reader, prefix, weights, type, layer, error) &&
+           take_vector(reader, prefix, "post_attention_layernorm.weight", hidden, &layer->post_norm,
+                       error) &&
+           take_feed_forward(reader, prefix, weights, type, layer, error);
 }
 
 static void take_config(const FastvlmConfig *config, FastvlmLanguageWeights *weights)
@@ -166,28 +153,15 @@ gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmR
         return FALSE;
     weights->layers = g_new0(FastvlmLanguageLayer, weights->n_layers);
     for (int i = 0; i < weights->n_layers; i++)
-        if (!read_layer(reader, i, weights, type, &weights->layers[i], error))
+        if (!take_layer(reader, i, weights, type, &weights->layers[i], error))
             return FALSE;
-    weights->final_norm = read_vector(reader, "model.norm", ".weight", weights->hidden, error);
-    return weights->final_norm &&
-           read_linear(reader, "", &head, 1, weights->hidden, type, &weights->head, error);
-}
-
-static void clear_layer(FastvlmLanguageLayer *layer)
-{
-    fastvlm_free_tensor(layer->input_norm);
-    fastvlm_linear_clear(&layer->qkv);
-    fastvlm_linear_clear(&layer->out);
-    fastvlm_free_tensor(layer->post_norm);
-    fastvlm_linear_clear(&layer->gate_up);
-    fastvlm_linear_clear(&layer->down);
+    return take_vector(reader, "model.norm", ".weight", weights->hidden, &weights->final_norm,
+                       error) &&
+           take_linear(reader, "", &head, 1, weights->hidden, type, &weights->head, error);
 }
 
 void fastvlm_language_weights_clear(FastvlmLanguageWeights *weights)
 {
-    fastvlm_linear_clear(&weights->head);
-    for (int i = 0; weights->layers && i < weights->n_layers; i++)
-        clear_layer(&weights->layers[i]);
-    g_clear_pointer(&weights->layers, g_free);
-    g_clear_pointer(&weights->final_norm, fastvlm_free_tensor);
+    g_free(weights->layers);
+    *weights = (FastvlmLanguageWeights){0};
 }

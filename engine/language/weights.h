@@ -54,12 +54,14 @@ gboolean fastvlm_embedding_read(const FastvlmEmbedding *embedding, int id, float
                                 GError **error);
 
 /**
- * Reads all of it from a checkpoint whose structure has been inspected.
+ * Takes all of it from the reader's store; reads and packs it from the checkpoint, whose structure
+ * has been inspected, where that is to be filled.
  *
- * @param weights  zeroed; fastvlm_language_weights_clear() frees it, also after a failure. It reads
- *                 embeddings from the reader's checkpoint, which must outlive it.
+ * @param weights  zeroed; fastvlm_language_weights_clear() frees it, also after a failure. The numbers
+ *                 are the store's; embeddings are read from the reader's checkpoint. Both must
+ *                 outlive it.
  * @param type     what the linear layers compute in
- * Errors: as fastvlm_reader_read().
+ * Errors: as fastvlm_reader_read(); FORMAT where a filled store does not hold them.
  */
 gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmReader *reader,
                                        FastvlmMatrixType type, GError **error);

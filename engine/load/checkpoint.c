@@ -313,6 +313,31 @@ static gboolean read_elements(const FastvlmTensorView *view, gsize first, gsize 
     return TRUE;
 }
 
+static gsize count_row_elements(const FastvlmTensorView *view)
+{
+    return (gsize)view->n_elements / (gsize)(view->n_dims > 0 ? view->shape[0] : 1);
+}
+
+void fastvlm_checkpoint_advise_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows,
+                                    gboolean wanted)
+{
+    const gsize row_bytes = count_row_elements(view) * fastvlm_dtype_size(view->dtype);
+
+    advise((const guint8 *)view->data + (gsize)first_row * row_bytes, (gsize)n_rows * row_bytes,
+           wanted ? MADV_WILLNEED : MADV_DONTNEED);
+}
+
+gboolean fastvlm_checkpoint_convert_rows(const FastvlmTensorView *view, gint64 first_row,
+                                         gint64 n_rows, float *out, GError **error)
+{
+    const gsize row_size = count_row_elements(view);
+    const gsize n = (gsize)n_rows * row_size;
+    const guint8 *data =
+        (const guint8 *)view->data + (gsize)first_row * row_size * fastvlm_dtype_size(view->dtype);
+
+    return fastvlm_dtype_to_f32(view->dtype, data, n, out) || fail_not_finite(view, data, n, error);
+}
+
 gboolean fastvlm_checkpoint_read_f32(const FastvlmCheckpoint *checkpoint,
                                      const FastvlmTensorView *view, float *out, GError **error)
 {
@@ -324,7 +349,7 @@ gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
                                           gint64 n_rows, float *out, GError **error)
 {
     const gint64 n_all = view->n_dims > 0 ? view->shape[0] : 1;
-    const gsize row_size = (gsize)view->n_elements / (gsize)n_all;
+    const gsize row_size = count_row_elements(view);
 
     if (first_row < 0 || n_rows < 0 || first_row > n_all || n_rows > n_all - first_row) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,

@@ -65,6 +65,20 @@ const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *che
                                                     const gint64 *shape, GError **error);
 
 /**
+ * Tells the system that rows first_row .. first_row + n_rows - 1 will be read soon, or (`wanted`
+ * FALSE) that they were and need not stay in memory.
+ */
+void fastvlm_checkpoint_advise_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows,
+                                    gboolean wanted);
+
+/**
+ * Converts rows to f32 and leaves their pages where they are; otherwise as
+ * fastvlm_checkpoint_read_f32_rows(). The rows must be there.
+ */
+gboolean fastvlm_checkpoint_convert_rows(const FastvlmTensorView *view, gint64 first_row,
+                                         gint64 n_rows, float *out, GError **error);
+
+/**
  * Converts a whole tensor to f32 and lets go of the pages it came from, so that it is not in memory
  * twice.
  *

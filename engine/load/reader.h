@@ -1,5 +1,6 @@
 /*
- * Reads tensors out of a checkpoint into memory of their own, as f32, telling of progress.
+ * Reads tensors out of a checkpoint as f32: small ones whole, large ones as a stream of rows over all
+ * threads, telling of progress.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -8,12 +9,16 @@
 
 #include <fastvlm/model.h>
 
+#include "base/pool.h"
+#include "base/store.h"
 #include "load/checkpoint.h"
 #include "load/layout.h"
 
 typedef struct {
     FastvlmCheckpoint *checkpoint;
     FastvlmVisionLayout layout;
+    FastvlmStore *store;          /* where what is made of the tensors goes */
+    FastvlmPool *pool;            /* may be NULL unless the store is to be filled */
     FastvlmProgressFunc progress; /* may be NULL */
     gpointer progress_data;
     guint64 n_bytes_read;
@@ -28,14 +33,41 @@ typedef struct {
 float *fastvlm_reader_read(FastvlmReader *reader, const char *name, int n_dims, const gint64 *shape,
                            GError **error);
 
+/** The same into `out`, which has room for it. */
+gboolean fastvlm_reader_read_to(FastvlmReader *reader, const char *name, int n_dims,
+                                const gint64 *shape, float *out, GError **error);
+
 /**
- * Reads rows first .. first + n_rows - 1 of it.
+ * Takes a vector of `n` finite numbers from the store; zeros where that is to be filled.
  *
- * @param out  [n_rows, elements of a row]
- * Errors: as fastvlm_reader_read(), but for LIMIT.
+ * Errors: LIMIT, FORMAT (what the store holds is not finite).
  */
-gboolean fastvlm_reader_read_rows(FastvlmReader *reader, const char *name, int n_dims,
-                                  const gint64 *shape, gint64 first, gint64 n_rows, float *out,
-                                  GError **error);
+gboolean fastvlm_reader_take_floats(FastvlmReader *reader, const char *name, int n, float **vector,
+                                    GError **error);
+
+/** The same, filled with the tensor `name` [n] where that is to be done. */
+gboolean fastvlm_reader_take_vector(FastvlmReader *reader, const char *name, int n, float **vector,
+                                    GError **error);
+
+/**
+ * Takes rows first .. first + n_rows - 1 of a tensor; called from several threads at once, for
+ * different rows.
+ *
+ * @param rows  [n_rows, elements of a row], the receiver's to change
+ */
+typedef void (*FastvlmRowsFunc)(float *rows, int first, int n_rows, void *data);
+
+/**
+ * Reads the tensor `name` and hands its rows, FASTVLM_READER_ROWS or a multiple at a time (the last
+ * ones apart), to `func`. Pages are let go of behind it, so that nothing is in memory twice.
+ *
+ * Errors: as fastvlm_reader_read().
+ */
+gboolean fastvlm_reader_stream(FastvlmReader *reader, const char *name, int n_dims,
+                               const gint64 *shape, FastvlmRowsFunc func, void *data,
+                               GError **error);
+
+/** Rows come in multiples of so many: a packed panel. */
+#define FASTVLM_READER_ROWS 16
 
 #endif

@@ -5,14 +5,6 @@
  */
 #include "nn/conv.h"
 
-#include "base/alloc.h"
-
-void fastvlm_conv_clear(FastvlmConv *conv)
-{
-    g_clear_pointer(&conv->weight, fastvlm_free_tensor);
-    g_clear_pointer(&conv->bias, fastvlm_free_tensor);
-}
-
 int fastvlm_conv_output_size(const FastvlmConv *conv, int size)
 {
     return (size - 1) / conv->stride + 1;

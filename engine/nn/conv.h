@@ -8,7 +8,7 @@
 
 #include "nn/compute.h"
 
-/** Weights of one convolution; see FastvlmConvDw for the fields' meaning. */
+/** Weights of one convolution, in a store; see FastvlmConvDw for the fields' meaning. */
 typedef struct {
     int n_channels;
     int multiplier;
@@ -17,9 +17,6 @@ typedef struct {
     float *weight; /* [kernel_size * kernel_size, n_channels] */
     float *bias;   /* [n_channels] */
 } FastvlmConv;
-
-/** Frees what `conv` points to. */
-void fastvlm_conv_clear(FastvlmConv *conv);
 
 /** Side of the output for `size` pixels of input. */
 int fastvlm_conv_output_size(const FastvlmConv *conv, int size);

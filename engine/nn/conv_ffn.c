@@ -13,13 +13,6 @@
 #define MAX_TILE_ROWS (24 * FASTVLM_ROW_GROUP)
 #define MIN_FUSED_ROWS 3000
 
-void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn)
-{
-    fastvlm_conv_clear(&ffn->conv);
-    fastvlm_linear_clear(&ffn->fc1);
-    fastvlm_linear_clear(&ffn->fc2);
-}
-
 static gboolean is_fused(int n_rows)
 {
     return n_rows >= MIN_FUSED_ROWS;

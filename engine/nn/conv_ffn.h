@@ -21,9 +21,6 @@ typedef struct {
     FastvlmLinear fc2; /* 4C -> C */
 } FastvlmConvFfn;
 
-/** Frees what `ffn` points to. */
-void fastvlm_conv_ffn_clear(FastvlmConvFfn *ffn);
-
 /** Floats of scratch memory fastvlm_conv_ffn_run() needs of each thread. */
 gsize fastvlm_conv_ffn_scratch_size(const FastvlmConvFfn *ffn, int height, int width);
 

@@ -15,12 +15,9 @@ typedef enum { FASTVLM_ACTIVATION_NONE, FASTVLM_ACTIVATION_GELU } FastvlmActivat
 
 typedef struct {
     FastvlmMatrix matrix;         /* [n_out, n_in] */
-    float *bias;                  /* [n_out], or NULL: none */
+    float *bias;                  /* [n_out], a store's, or NULL: none */
     FastvlmActivation activation; /* GELU needs a bias */
 } FastvlmLinear;
-
-/** Frees what `linear` points to. */
-void fastvlm_linear_clear(FastvlmLinear *linear);
 
 /** Bytes of scratch for fastvlm_linear_tile(). */
 gsize fastvlm_linear_tile_bytes(const FastvlmLinear *linear, int n_rows);

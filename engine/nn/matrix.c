@@ -7,10 +7,10 @@
 
 #include <fastvlm/error.h>
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "kernels/blas.h"
 #include "nn/compute.h"
 
@@ -49,33 +49,52 @@ gsize fastvlm_matrix_count_bytes(FastvlmMatrixType type, int n_out, int n_in)
     return n_rows * (count_units(type, n_in) * sizeof(guint32) + extra);
 }
 
-gboolean fastvlm_matrix_alloc(FastvlmMatrix *matrix, FastvlmMatrixType type, int n_out, int n_in,
-                              const char *what, GError **error)
+/** What a store holds may come from a file: a damaged one makes no crash and no NaN. */
+static gboolean check_columns(const FastvlmMatrix *matrix, gsize n_rows, const char *name,
+                              GError **error)
 {
+    const gint32 largest = 128 * 127 * matrix->n_in;
+    gboolean ok = TRUE;
+
+    for (gsize i = 0; i < n_rows; i++)
+        ok = ok && matrix->scale[i] >= 0.0f && matrix->scale[i] <= FLT_MAX &&
+             matrix->offset[i] >= -largest && matrix->offset[i] <= largest;
+    if (!ok)
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: a scale or offset that no int8 matrix has", name);
+    return ok;
+}
+
+static gboolean take_columns(FastvlmMatrix *matrix, gsize n_rows, FastvlmStore *store,
+                             const char *name, GError **error)
+{
+    void *offset;
+
+    if (!fastvlm_store_take_floats(store, name, 1, n_rows, &matrix->scale, error) ||
+        !fastvlm_store_take(store, name, "s32", 1, n_rows, n_rows * sizeof(gint32), &offset, error))
+        return FALSE;
+    matrix->offset = offset;
+    return fastvlm_store_get_state(store) != FASTVLM_STORE_FILLED ||
+           check_columns(matrix, n_rows, name, error);
+}
+
+gboolean fastvlm_matrix_take(FastvlmMatrix *matrix, FastvlmMatrixType type, int n_out, int n_in,
+                             FastvlmStore *store, const char *name, GError **error)
+{
+    static const char *const blobs[FASTVLM_N_MATRIX_TYPES] = {"f32-panels", "bf16-panels",
+                                                              "int8-panels", "f32"};
     const gsize n_rows = count_rows(type, n_out);
+    const gsize n_bytes = n_rows * count_units(type, n_in) * sizeof(guint32);
 
     *matrix = (FastvlmMatrix){.type = type, .n_out = n_out, .n_in = n_in};
     if (n_in > FASTVLM_GEMM_MAX_K) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT, "%s: %d inputs, expected at most %d",
-                    what, n_in, FASTVLM_GEMM_MAX_K);
+                    name, n_in, FASTVLM_GEMM_MAX_K);
         return FALSE;
     }
-    matrix->data = fastvlm_alloc_tensor(n_rows, count_units(type, n_in), what, error);
-    if (matrix->data && type == FASTVLM_MATRIX_INT8) {
-        matrix->scale = fastvlm_alloc_tensor(1, n_rows, what, error);
-        matrix->offset =
-            matrix->scale ? (gint32 *)fastvlm_alloc_tensor(1, n_rows, what, error) : NULL;
-        return matrix->offset != NULL;
-    }
-    return matrix->data != NULL;
-}
-
-void fastvlm_matrix_clear(FastvlmMatrix *matrix)
-{
-    fastvlm_free_tensor(matrix->data);
-    fastvlm_free_tensor(matrix->scale);
-    fastvlm_free_tensor((float *)matrix->offset);
-    *matrix = (FastvlmMatrix){0};
+    return fastvlm_store_take(store, name, blobs[type], (gsize)n_out, (gsize)n_in, n_bytes,
+                              &matrix->data, error) &&
+           (type != FASTVLM_MATRIX_INT8 || take_columns(matrix, n_rows, store, name, error));
 }
 
 /** The upper half of a f32, rounded to nearest even. */
@@ -87,73 +106,113 @@ static guint32 round_to_bf16(float value)
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-/** Words of one column lie a panel row apart, from `to` on. */
-static void pack_f32(const float *row, int n_in, guint32 *to)
+/** `n` floats to bf16; `to` has room for whole words. */
+static void round_row_bf16(const float *row, int n, guint32 *to)
 {
-    for (int i = 0; i < n_in; i++)
-        memcpy(&to[i * PANEL], &row[i], sizeof *to);
+    for (int i = 0; i < n / 2; i++)
+        to[i] = round_to_bf16(row[2 * i]) | round_to_bf16(row[2 * i + 1]) << 16;
+    if (n % 2)
+        to[n / 2] = round_to_bf16(row[n - 1]);
 }
 
-static void pack_bf16(const float *row, int n_in, guint32 *to)
+/**
+ * `n` floats to int8; `to` has room for whole words.
+ *
+ * @param sum  of the integers, out
+ * @return the scale
+ */
+static float round_row_int8(const float *row, int n, guint32 *to, gint32 *sum)
 {
-    for (int i = 0; i < n_in; i += 2, to += PANEL)
-        *to = round_to_bf16(row[i]) | (i + 1 < n_in ? round_to_bf16(row[i + 1]) << 16 : 0);
-}
-
-/** The scale of the column; `sum` of its integers. */
-static float pack_int8(const float *row, int n_in, guint32 *to, gint32 *sum)
-{
+    gint8 *bytes = (gint8 *)to;
     float largest = 0.0f;
     float inverse;
+    gint32 total = 0;
 
-    *sum = 0;
-    for (int i = 0; i < n_in; i++)
+    for (int i = 0; i < n; i++)
         largest = MAX(largest, fabsf(row[i]));
-    if (largest < FASTVLM_GEMM_SMALLEST)
+    to[(n - 1) / 4] = 0;
+    *sum = 0;
+    if (largest < FASTVLM_GEMM_SMALLEST) {
+        memset(to, 0, (gsize)n);
         return 0.0f;
-    inverse = 127.0f / largest;
-    for (int i = 0; i < n_in; i += 4, to += PANEL) {
-        guint32 word = 0;
-
-        for (int j = 0; j < 4 && i + j < n_in; j++) {
-            const gint32 integer = (gint32)lrintf(row[i + j] * inverse);
-
-            word |= (guint32)(guint8)integer << (8 * j);
-            *sum += integer;
-        }
-        *to = word;
     }
+    inverse = 127.0f / largest;
+    for (int i = 0; i < n; i++) {
+        /* To nearest even: the sum's lowest bit is worth 1. Plain, so that it is vectorised. */
+        const float shifted = row[i] * inverse + 0x1.8p23f;
+        gint32 bits;
+
+        memcpy(&bits, &shifted, sizeof bits);
+        bits -= 0x4b400000;
+        bytes[i] = (gint8)bits;
+        total += bits;
+    }
+    *sum = total;
     return largest / 127.0f;
 }
 
-static void set_row(FastvlmMatrix *matrix, int index, const float *row)
+/** Row `index` as words, rounded; scale and offset go to their places. */
+static void round_row(FastvlmMatrix *matrix, int index, const float *row, guint32 *words)
 {
-    const gsize n_units = count_units(matrix->type, matrix->n_in);
-    guint32 *to =
-        (guint32 *)matrix->data + (gsize)(index / PANEL) * n_units * PANEL + (gsize)(index % PANEL);
     gint32 sum;
 
     switch (matrix->type) {
-    case FASTVLM_MATRIX_F32:
-        pack_f32(row, matrix->n_in, to);
-        break;
     case FASTVLM_MATRIX_BF16:
-        pack_bf16(row, matrix->n_in, to);
+        round_row_bf16(row, matrix->n_in, words);
         break;
     case FASTVLM_MATRIX_INT8:
-        matrix->scale[index] = pack_int8(row, matrix->n_in, to, &sum);
+        matrix->scale[index] = round_row_int8(row, matrix->n_in, words, &sum);
         matrix->offset[index] = 128 * sum;
         break;
     default:
-        memcpy((float *)matrix->data + (gsize)index * (gsize)matrix->n_in, row,
-               (gsize)matrix->n_in * sizeof *row);
+        memcpy(words, row, (gsize)matrix->n_in * sizeof *row);
     }
+}
+
+/** Words [n, n_units] to columns of a panel: a kilobyte of it at a time, which the cache holds. */
+static void scatter_words(const guint32 *words, int n, gsize n_units, guint32 *to)
+{
+    for (gsize first = 0; first < n_units; first += PANEL) {
+        const gsize n_block = MIN((gsize)PANEL, n_units - first);
+
+        for (int row = 0; row < n; row++)
+            for (gsize i = first; i < first + n_block; i++)
+                to[i * PANEL + (gsize)row] = words[(gsize)row * n_units + i];
+    }
+}
+
+static void set_panel_rows(FastvlmMatrix *matrix, int first, int n, const float *rows,
+                           guint32 *words)
+{
+    const gsize n_units = count_units(matrix->type, matrix->n_in);
+    guint32 *to =
+        (guint32 *)matrix->data + (gsize)(first / PANEL) * n_units * PANEL + (gsize)(first % PANEL);
+
+    for (int i = 0; i < n; i++)
+        round_row(matrix, first + i, rows + (gsize)i * (gsize)matrix->n_in,
+                  words + (gsize)i * n_units);
+    scatter_words(words, n, n_units, to);
 }
 
 void fastvlm_matrix_set_rows(FastvlmMatrix *matrix, int first, int n_rows, const float *rows)
 {
-    for (int i = 0; i < n_rows; i++)
-        set_row(matrix, first + i, rows + (gsize)i * (gsize)matrix->n_in);
+    const gsize n_in = (gsize)matrix->n_in;
+    g_autofree guint32 *words = NULL;
+
+    if (matrix->type == FASTVLM_MATRIX_BLAS) {
+        memcpy((float *)matrix->data + (gsize)first * n_in, rows,
+               (gsize)n_rows * n_in * sizeof *rows);
+        return;
+    }
+    words = g_new(guint32, count_units(matrix->type, matrix->n_in) * PANEL);
+    while (n_rows > 0) {
+        const int n = MIN(n_rows, PANEL - first % PANEL);
+
+        set_panel_rows(matrix, first, n, rows, words);
+        rows += (gsize)n * n_in;
+        first += n;
+        n_rows -= n;
+    }
 }
 
 /** Bytes of the row scales, in front of the rounded rows. */

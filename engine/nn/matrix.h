@@ -1,7 +1,7 @@
 /*
  * A weight matrix, packed for the kernels at the precision it computes in.
  *
- *     f32 rows of a checkpoint -> fastvlm_matrix_set_rows() -> panels of 16 (kernels/gemm.h)
+ *     f32 rows of a checkpoint -> fastvlm_matrix_set_rows() -> panels of 16 (kernels/gemm.h), in a store
  *     x [n_rows, n_in] -> fastvlm_matrix_round() -> fastvlm_matrix_multiply() -> y = x * transpose(matrix)
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -11,6 +11,7 @@
 
 #include <glib.h>
 
+#include "base/store.h"
 #include "kernels/kernels.h"
 
 typedef enum {
@@ -21,7 +22,7 @@ typedef enum {
     FASTVLM_N_MATRIX_TYPES,
 } FastvlmMatrixType;
 
-/** All zero is none. */
+/** All zero is none. What it points to belongs to the store that it was taken from. */
 typedef struct {
     FastvlmMatrixType type;
     int n_out;
@@ -38,19 +39,18 @@ const char *fastvlm_matrix_type_to_string(FastvlmMatrixType type);
 gsize fastvlm_matrix_count_bytes(FastvlmMatrixType type, int n_out, int n_in);
 
 /**
- * Memory for a matrix of zeros; fastvlm_matrix_clear() frees it.
+ * Takes a matrix from `store`: zeros where that is to be filled, otherwise what it holds, checked so
+ * far that no value can do harm.
  *
- * @param what  for the error's message
- * Errors: LIMIT (memory, or n_in beyond FASTVLM_GEMM_MAX_K).
+ * @param name  of the tensor
+ * Errors: LIMIT (n_in beyond FASTVLM_GEMM_MAX_K), FORMAT (what the store holds is no matrix).
  */
-gboolean fastvlm_matrix_alloc(FastvlmMatrix *matrix, FastvlmMatrixType type, int n_out, int n_in,
-                              const char *what, GError **error);
-
-void fastvlm_matrix_clear(FastvlmMatrix *matrix);
+gboolean fastvlm_matrix_take(FastvlmMatrix *matrix, FastvlmMatrixType type, int n_out, int n_in,
+                             FastvlmStore *store, const char *name, GError **error);
 
 /**
- * Rounds and packs rows first .. first + n_rows - 1. Rows of different panels may be set from several
- * threads at once.
+ * Rounds and packs rows first .. first + n_rows - 1. Different rows may be set from several threads at
+ * once; whole panels go faster.
  *
  * @param rows  [n_rows, n_in], finite
  */

@@ -55,10 +55,12 @@ typedef struct {
 } FastvlmVisionPlan;
 
 /**
- * Reads all of it from a checkpoint whose structure has been inspected.
+ * Takes all of it from the reader's store; reads, folds and packs it from the checkpoint, whose
+ * structure has been inspected, where that is to be filled.
  *
- * @param weights  zeroed; fastvlm_vision_weights_clear() frees it, also after a failure
- * Errors: as fastvlm_reader_read().
+ * @param weights  zeroed; fastvlm_vision_weights_clear() frees it, also after a failure. The numbers
+ *                 are the store's.
+ * Errors: as fastvlm_reader_read(); FORMAT where a filled store does not hold them.
  */
 gboolean fastvlm_vision_weights_read(FastvlmVisionWeights *weights, FastvlmReader *reader,
                                      const FastvlmVisionPlan *plan, GError **error);
