@@ -29,6 +29,7 @@ tests_packages=(
 optional_packages=(
     clang-format-14 shellcheck libopenblas0-openmp libopenblas0-serial
     gir1.2-gstreamer-1.0 python3-gi
+    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
 
 # apt and dpkg want the system's directories, which a user's PATH or an empty one may lack.
