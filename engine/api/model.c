@@ -20,6 +20,7 @@ void fastvlm_model_unref(FastvlmModel *model)
 {
     if (!model || !g_atomic_ref_count_dec(&model->references))
         return;
+    fastvlm_batcher_free(model->batcher);
     fastvlm_vision_weights_clear(&model->vision);
     fastvlm_language_weights_clear(&model->language);
     fastvlm_store_free(model->store);
@@ -148,8 +149,12 @@ FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *par
     model = g_new0(FastvlmModel, 1);
     g_atomic_ref_count_init(&model->references);
     model->info = g_new0(FastvlmModelInfo, 1);
-    if (!load(model, name, params, error))
-        g_clear_pointer(&model, fastvlm_model_unref);
+    if (!load(model, name, params, error)) {
+        fastvlm_model_unref(model);
+        return NULL;
+    }
+    model->batcher =
+        fastvlm_batcher_new(&model->language, model->pool, model->kernels, model->use_blas);
     return model;
 }
 

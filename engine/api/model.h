@@ -1,5 +1,5 @@
 /*
- * What a model is inside: shared by model.c and session.c.
+ * What a model is inside: shared by model.c, session.c and answer.c.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -10,7 +10,7 @@
 
 #include "base/pool.h"
 #include "kernels/kernels.h"
-#include "language/weights.h"
+#include "language/batcher.h"
 #include "vision/weights.h"
 
 struct _FastvlmModel {
@@ -25,7 +25,8 @@ struct _FastvlmModel {
     FastvlmStore *store;           /* all numbers of the two */
     FastvlmVisionWeights vision;
     FastvlmLanguageWeights language;
-    int stop_ids[2]; /* <|im_end|> and <|endoftext|>; -1: there is none */
+    FastvlmBatcher *batcher; /* of the sessions' decoding */
+    int stop_ids[2];         /* <|im_end|> and <|endoftext|>; -1: there is none */
 };
 
 #endif

@@ -22,6 +22,9 @@ typedef struct _FastvlmPool FastvlmPool;
 /** Most threads a pool can have. */
 #define FASTVLM_POOL_MAX_THREADS 256
 
+/** A slice for long work: about what a step of a decoder takes. */
+#define FASTVLM_POOL_SLICE_US 20000
+
 /**
  * @param item    0 .. n_items - 1
  * @param worker  0 .. threads - 1, no two at the same time: the index of a thread's scratch memory

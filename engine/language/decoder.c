@@ -12,9 +12,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "language/attend.h"
 #include "nn/norm.h"
-
-#define QUERY_TILE_ROWS 16
 
 void fastvlm_decoder_state_clear(FastvlmDecoderState *state)
 {
@@ -26,7 +25,7 @@ void fastvlm_decoder_state_clear(FastvlmDecoderState *state)
     g_clear_pointer(&state->gated, fastvlm_free_tensor);
     g_clear_pointer(&state->logits, fastvlm_free_tensor);
     g_clear_pointer(&state->inverse_frequency, fastvlm_free_tensor);
-    state->capacity = 0;
+    state->row_capacity = state->logits_capacity = 0;
 }
 
 static void fill_frequencies(const FastvlmLanguageWeights *weights, float *inverse_frequency)
@@ -36,7 +35,7 @@ static void fill_frequencies(const FastvlmLanguageWeights *weights, float *inver
             1.0f / powf(weights->rope_theta, (float)(2 * i) / (float)weights->head_dim);
 }
 
-static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows,
+static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows, int n_logits,
                             FastvlmDecoderState *state, GError **error)
 {
     const gsize n_padded = (gsize)fastvlm_pad_rows(n_rows);
@@ -50,7 +49,7 @@ static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows,
         {&state->attended, n_padded, (gsize)weights->layers[0].out.matrix.n_in},
         {&state->gate_up, n_padded, (gsize)weights->layers[0].gate_up.matrix.n_out},
         {&state->gated, n_padded, (gsize)weights->intermediate},
-        {&state->logits, (gsize)fastvlm_pad_rows(1), (gsize)weights->vocab_size},
+        {&state->logits, (gsize)fastvlm_pad_rows(n_logits), (gsize)weights->vocab_size},
         {&state->inverse_frequency, 1, (gsize)weights->head_dim},
     };
 
@@ -64,48 +63,58 @@ static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows,
 }
 
 gboolean fastvlm_decoder_prepare(const FastvlmLanguageWeights *weights, FastvlmCompute *compute,
-                                 int n_rows, int n_positions, FastvlmDecoderState *state,
-                                 GError **error)
+                                 int n_rows, int n_logits, int n_positions,
+                                 FastvlmDecoderState *state, GError **error)
 {
     const FastvlmLanguageLayer *layer = &weights->layers[0];
 
-    if (!fastvlm_compute_reserve(compute, (gsize)n_positions, error) ||
+    if (!fastvlm_compute_reserve(compute, fastvlm_attend_scratch_size(weights, n_positions),
+                                 error) ||
         !fastvlm_linear_reserve(compute, &layer->qkv, n_rows, error) ||
         !fastvlm_linear_reserve(compute, &layer->out, n_rows, error) ||
         !fastvlm_linear_reserve(compute, &layer->gate_up, n_rows, error) ||
         !fastvlm_linear_reserve(compute, &layer->down, n_rows, error))
         return FALSE;
-    if (n_rows <= state->capacity)
+    if (n_rows <= state->row_capacity && n_logits <= state->logits_capacity)
         return TRUE;
+    n_rows = MAX(n_rows, state->row_capacity);
+    n_logits = MAX(n_logits, state->logits_capacity);
     fastvlm_decoder_state_clear(state);
-    if (!alloc_state(weights, n_rows, state, error))
+    if (!alloc_state(weights, n_rows, n_logits, state, error))
         return FALSE;
     fill_frequencies(weights, state->inverse_frequency);
-    state->capacity = n_rows;
+    state->row_capacity = n_rows;
+    state->logits_capacity = n_logits;
     return TRUE;
 }
 
 typedef struct {
     const FastvlmLanguageWeights *weights;
     const FastvlmCompute *compute;
-    FastvlmKvCache *cache;
+    const FastvlmDecoderPart *parts;
+    int n_parts;
     FastvlmDecoderState *state;
     int layer;
-    int n_rows;
+    int n_rows; /* of all parts */
 } DecoderRun;
 
-/** Rotates one head [head_dim] to `position`. */
-static void rotate(float *head, int head_dim, const float *inverse_frequency, int position)
+/** Rotates heads [n_heads, head_dim] to `position`. */
+static void rotate_heads(float *heads, int n_heads, int head_dim, const float *inverse_frequency,
+                         int position)
 {
     const int half = head_dim / 2;
 
     for (int i = 0; i < half; i++) {
         const float angle = (float)position * inverse_frequency[i];
         const float c = cosf(angle), s = sinf(angle);
-        const float a = head[i], b = head[i + half];
 
-        head[i] = a * c - b * s;
-        head[i + half] = b * c + a * s;
+        for (float *head = heads; head < heads + (gsize)n_heads * (gsize)head_dim;
+             head += head_dim) {
+            const float a = head[i], b = head[i + half];
+
+            head[i] = a * c - b * s;
+            head[i + half] = b * c + a * s;
+        }
     }
 }
 
@@ -114,59 +123,64 @@ static void place_row(int row, int worker, void *data)
 {
     const DecoderRun *run = data;
     const FastvlmLanguageWeights *weights = run->weights;
-    const int position = run->cache->n_positions + row;
+    const FastvlmDecoderPart *part = run->parts;
     const int head_dim = weights->head_dim;
     float *q = run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.matrix.n_out;
     float *k = q + (gsize)weights->n_heads * (gsize)head_dim;
     const float *v = k + (gsize)weights->n_kv_heads * (gsize)head_dim;
+    int position;
 
-    for (int head = 0; head < weights->n_heads + weights->n_kv_heads; head++)
-        rotate(q + (gsize)head * (gsize)head_dim, head_dim, run->state->inverse_frequency,
-               position);
+    for (; row >= part->n_rows; part++)
+        row -= part->n_rows;
+    position = part->cache->n_positions + row;
+    rotate_heads(q, weights->n_heads + weights->n_kv_heads, head_dim, run->state->inverse_frequency,
+                 position);
     for (int head = 0; head < weights->n_kv_heads; head++) {
         const gsize from = (gsize)head * (gsize)head_dim;
-        const gsize to = fastvlm_kv_cache_offset(run->cache, weights, run->layer, head) +
-                         (gsize)position * (gsize)head_dim;
 
-        memcpy(run->cache->keys + to, k + from, (gsize)head_dim * sizeof *k);
-        memcpy(run->cache->values + to, v + from, (gsize)head_dim * sizeof *v);
+        fastvlm_kv_cache_place(part->cache, weights, run->layer, head, position, k + from,
+                               v + from);
     }
 }
 
-/** One query head at one position: out [head_dim] = softmax(q * keys / sqrt(head_dim)) * values. */
-static void attend(const DecoderRun *run, const float *q, const float *keys, const float *values,
-                   int n_keys, float *scores, float *out)
+static int count_tiles(const FastvlmDecoderPart *part, int tile_rows)
 {
-    const FastvlmKernels *kernels = run->compute->kernels;
-    const gsize head_dim = (gsize)run->weights->head_dim;
-    const float scale = 1.0f / sqrtf((float)head_dim);
-
-    for (int i = 0; i < n_keys; i++)
-        scores[i] = kernels->dot_f32(q, keys + (gsize)i * head_dim, head_dim) * scale;
-    kernels->softmax_f32(scores, (size_t)n_keys);
-    memset(out, 0, head_dim * sizeof *out);
-    for (int i = 0; i < n_keys; i++)
-        kernels->axpy_f32(scores[i], values + (gsize)i * head_dim, out, head_dim);
+    return (part->n_rows + tile_rows - 1) / tile_rows;
 }
 
-/** An item is one query head and a tile of rows. */
+/** An item is one key-value head and a tile of one part's rows. */
 static void attend_tile(int item, int worker, void *data)
 {
     const DecoderRun *run = data;
     const FastvlmLanguageWeights *weights = run->weights;
-    const int head = item % weights->n_heads;
-    const int first = item / weights->n_heads * QUERY_TILE_ROWS;
-    const int end = MIN(first + QUERY_TILE_ROWS, run->n_rows);
-    const int kv_head = head / (weights->n_heads / weights->n_kv_heads);
-    const gsize offset = fastvlm_kv_cache_offset(run->cache, weights, run->layer, kv_head);
-    const gsize from = (gsize)head * (gsize)weights->head_dim;
+    const FastvlmDecoderPart *part = run->parts;
+    const int tile_rows = fastvlm_attend_tile_rows(weights);
+    const int kv_head = item % weights->n_kv_heads;
+    const gsize group_floats =
+        (gsize)(weights->n_heads / weights->n_kv_heads) * (gsize)weights->head_dim;
+    int tile = item / weights->n_kv_heads;
+    int row = 0; /* the part's first, then the tile's */
+    FastvlmAttend attend = {
+        .kernels = run->compute->kernels,
+        .weights = weights,
+        .layer = run->layer,
+        .kv_head = kv_head,
+        .ldq = (gsize)weights->layers[0].qkv.matrix.n_out,
+        .ldo = (gsize)weights->layers[0].out.matrix.n_in,
+        .scratch = run->compute->scratch[worker],
+    };
 
-    for (int row = first; row < end; row++)
-        attend(
-            run, run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.matrix.n_out + from,
-            run->cache->keys + offset, run->cache->values + offset,
-            run->cache->n_positions + row + 1, run->compute->scratch[worker],
-            run->state->attended + (gsize)row * (gsize)weights->layers[0].out.matrix.n_in + from);
+    for (; tile >= count_tiles(part, tile_rows); part++) {
+        tile -= count_tiles(part, tile_rows);
+        row += part->n_rows;
+    }
+    row += tile * tile_rows;
+    attend.cache = part->cache;
+    attend.first_position = part->cache->n_positions + tile * tile_rows;
+    attend.n_rows = MIN(tile_rows, part->n_rows - tile * tile_rows);
+    attend.q = run->state->qkv + (gsize)row * attend.ldq + (gsize)kv_head * group_floats;
+    attend.out = run->state->attended + (gsize)row * attend.ldo + (gsize)kv_head * group_floats;
+    fastvlm_attend(&attend);
 }
 
 static void gate_row(int row, int worker, void *data)
@@ -189,14 +203,17 @@ static gboolean run_attention(DecoderRun *run, const FastvlmLanguageLayer *layer
 {
     FastvlmDecoderState *state = run->state;
     const FastvlmLanguageWeights *weights = run->weights;
-    const int n_tiles = (run->n_rows + QUERY_TILE_ROWS - 1) / QUERY_TILE_ROWS;
+    int n_tiles = 0;
 
+    for (int i = 0; i < run->n_parts; i++)
+        n_tiles += count_tiles(&run->parts[i], fastvlm_attend_tile_rows(weights));
     if (!fastvlm_norm_run(run->compute, state->x, layer->input_norm, weights->epsilon, run->n_rows,
                           weights->hidden, state->normed, error) ||
         !fastvlm_linear_run(run->compute, &layer->qkv, state->normed, run->n_rows, state->qkv,
                             error) ||
         !fastvlm_compute_run(run->compute, run->n_rows, place_row, run, error) ||
-        !fastvlm_compute_run(run->compute, n_tiles * weights->n_heads, attend_tile, run, error) ||
+        !fastvlm_compute_run(run->compute, n_tiles * weights->n_kv_heads, attend_tile, run,
+                             error) ||
         !fastvlm_linear_run(run->compute, &layer->out, state->attended, run->n_rows, state->normed,
                             error))
         return FALSE;
@@ -221,21 +238,41 @@ static gboolean run_feed_forward(DecoderRun *run, const FastvlmLanguageLayer *la
     return TRUE;
 }
 
-gboolean fastvlm_decoder_run(const FastvlmLanguageWeights *weights, const FastvlmCompute *compute,
-                             FastvlmKvCache *cache, FastvlmDecoderState *state, int n_rows,
-                             GError **error)
+/** Norms the rows that want logits, one behind the other. Returns how many they are. */
+static int norm_last_rows(const DecoderRun *run)
 {
-    DecoderRun run = {weights, compute, cache, state, 0, n_rows};
-    const float *last = state->x + (gsize)(n_rows - 1) * (gsize)weights->hidden;
+    const FastvlmLanguageWeights *weights = run->weights;
+    const gsize hidden = (gsize)weights->hidden;
+    int row = 0, n = 0;
 
+    for (int i = 0; i < run->n_parts; i++) {
+        row += run->parts[i].n_rows;
+        for (int j = run->parts[i].n_logits; j > 0; j--, n++)
+            run->compute->kernels->rms_norm_f32(run->state->x + (gsize)(row - j) * hidden,
+                                                weights->final_norm, weights->epsilon,
+                                                run->state->normed + (gsize)n * hidden, hidden);
+    }
+    return n;
+}
+
+gboolean fastvlm_decoder_run(const FastvlmLanguageWeights *weights, const FastvlmCompute *compute,
+                             const FastvlmDecoderPart *parts, int n_parts,
+                             FastvlmDecoderState *state, GError **error)
+{
+    DecoderRun run = {weights, compute, parts, n_parts, state, 0, 0};
+    int n_logits;
+
+    for (int i = 0; i < n_parts; i++)
+        run.n_rows += parts[i].n_rows;
     for (; run.layer < weights->n_layers; run.layer++)
         if (!run_attention(&run, &weights->layers[run.layer], error) ||
             !run_feed_forward(&run, &weights->layers[run.layer], error))
             return FALSE;
-    compute->kernels->rms_norm_f32(last, weights->final_norm, weights->epsilon, state->normed,
-                                   (size_t)weights->hidden);
-    if (!fastvlm_linear_run(compute, &weights->head, state->normed, 1, state->logits, error))
+    n_logits = norm_last_rows(&run);
+    if (n_logits > 0 &&
+        !fastvlm_linear_run(compute, &weights->head, state->normed, n_logits, state->logits, error))
         return FALSE;
-    cache->n_positions += n_rows;
+    for (int i = 0; i < n_parts; i++)
+        parts[i].cache->n_positions += parts[i].n_rows;
     return TRUE;
 }

@@ -5,7 +5,8 @@
  *     fastvlm_session_generate()    prompt + picture -> prefill -> tokens, one by one -> text
  *
  * A session is used by one thread at a time; fastvlm_session_cancel() alone may be called from any
- * thread at any time. Several sessions of one model may run at once; they take turns at its threads.
+ * thread at any time. Several sessions of one model may run at once; they take turns at its threads, and
+ * those that decode at the same time share their steps, so that many cost far less than many times one.
  * Results depend on inputs alone: the number of threads changes no byte.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -61,6 +62,7 @@ typedef struct {
     int n_suffix_ids;
     gboolean use_ids;     /* take the two above and no prompt */
     gboolean ignore_stop; /* go on to max_tokens whatever is chosen */
+    gboolean no_draft;    /* without guesses; see fastvlm_session_generate() */
 } FastvlmGenerateParams;
 
 /** What came of it. `text` and `ids` are freed by fastvlm_result_clear(). */
@@ -69,6 +71,7 @@ typedef struct {
     gint32 *ids;  /* [n_tokens], without the stop token */
     int n_tokens; /* tokens made, the stop token not counted */
     int n_prompt_tokens; /* positions of the prompt, the picture's rows included */
+    int n_reused_tokens; /* how many of them the session had computed already */
     FastvlmFinishReason finish_reason;
     double
         confidence; /* exp of the mean log-probability of the tokens (with the stop) at temperature 1 */
@@ -104,6 +107,12 @@ FASTVLM_API void fastvlm_session_clear_image(FastvlmSession *session);
 /**
  * Answers a prompt about the session's picture. Text in `prompt` never becomes a special token or a
  * picture.
+ *
+ * What a session has computed it does not compute again: the beginning of a prompt that is the same as
+ * last time, and the picture's part while the picture stays, cost nothing. Where temperature is 0 the
+ * session's previous answer is tried as a draft of this one: several tokens are checked at once, and
+ * kept if the model would have chosen them. Neither changes a byte of the result. `no_draft` does
+ * without the latter, so that benchmarks measure single steps.
  *
  * @param params  NULL: the defaults
  * @param result  out, set on success alone; clear it with fastvlm_result_clear()
