@@ -12,7 +12,12 @@ directory=$1 include=$2
 shift 2
 read -ra compiler <<<"${CC_AARCH64:-aarch64-linux-gnu-gcc}"
 if ! command -v "${compiler[0]}" >/dev/null; then
-    echo "1..0 # SKIP there is no ${compiler[0]} (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)"
+    echo "1..0 # SKIP there is no ${compiler[0]} (Debian: gcc-aarch64-linux-gnu)"
+    exit 0
+fi
+if ! "${compiler[@]}" -static -x c - -o /dev/null <<<'#include <math.h>
+int main(void) { return 0; }' 2>/dev/null; then
+    echo "1..0 # SKIP ${compiler[0]} has no C library (Debian: libc6-dev-arm64-cross)"
     exit 0
 fi
 compiler+=(-std=gnu11 -O3 -ffp-contract=off -fno-math-errno -D_GNU_SOURCE -I"$include"
@@ -23,7 +28,6 @@ rm -rf "$directory"
 mkdir -p "$directory"
 objects=() checkers=() flag=
 for argument in "$@"; do
-    object=$directory/$(basename "$(dirname "$argument")")-$(basename "$argument" .c).o
     case $argument in
     -m*)
         flag=$argument
@@ -32,6 +36,7 @@ for argument in "$@"; do
         checkers+=("$argument")
         ;;
     *)
+        object=$directory/$(basename "$(dirname "$argument")")-$(basename "$argument" .c).o
         "${compiler[@]}" "$flag" -c "$argument" -o "$object"
         objects+=("$object")
         ;;
