@@ -15,23 +15,10 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "kernels/x86/block.h"
 #include "kernels/x86/simd_avx2.h"
 
 #define BLOCK_ROWS 6
-#define BLOCK inline __attribute__((always_inline))
-
-/** Stores 16 columns of one row, or the first `n` of them. */
-static BLOCK void store_row(float *c, int n, __m256 low, __m256 high)
-{
-    if (n >= 16) {
-        _mm256_storeu_ps(c, low);
-        _mm256_storeu_ps(c + 8, high);
-        return;
-    }
-    _mm256_maskstore_ps(c, tail_mask_avx2((size_t)n), low);
-    if (n > 8)
-        _mm256_maskstore_ps(c + 8, tail_mask_avx2((size_t)(n - 8)), high);
-}
 
 /** `n_rows` rows (a constant) of 16 columns. */
 static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, size_t k, float *c,
@@ -56,7 +43,7 @@ static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, si
     }
 #pragma GCC unroll 6
     for (int row = 0; row < n_rows; row++)
-        store_row(c + (size_t)row * ldc, n_columns, low[row], high[row]);
+        store_row_avx2(c + (size_t)row * ldc, (size_t)n_columns, low[row], high[row]);
 }
 
 /** As above; a word of b holds an even and an odd element of k. */
@@ -94,7 +81,7 @@ static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, s
     }
 #pragma GCC unroll 6
     for (int row = 0; row < n_rows; row++)
-        store_row(c + (size_t)row * ldc, n_columns, low[row], high[row]);
+        store_row_avx2(c + (size_t)row * ldc, (size_t)n_columns, low[row], high[row]);
 }
 
 /** The sums of 8 columns: pairs of partial sums of columns 0 1 4 5 | 2 3 6 7 put in order. */
@@ -150,41 +137,19 @@ static BLOCK void multiply_int8(const int16_t *a, size_t lda, const float *scale
     }
 }
 
-/** Calls `f` with the number of rows as a constant. */
-#define WITH_ROWS(n, f, ...) \
-    switch (n) {             \
-    case 1:                  \
-        f(__VA_ARGS__, 1);   \
-        break;               \
-    case 2:                  \
-        f(__VA_ARGS__, 2);   \
-        break;               \
-    case 3:                  \
-        f(__VA_ARGS__, 3);   \
-        break;               \
-    case 4:                  \
-        f(__VA_ARGS__, 4);   \
-        break;               \
-    case 5:                  \
-        f(__VA_ARGS__, 5);   \
-        break;               \
-    default:                 \
-        f(__VA_ARGS__, 6);   \
-        break;               \
-    }
-
 void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
 {
     const size_t n_units = FASTVLM_UNITS_F32(gemm->k);
     const uint32_t *b = gemm->b;
 
     for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
-        for (int row = 0; row < gemm->n_rows; row += BLOCK_ROWS) {
+        for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             const float *a = (const float *)gemm->a + (size_t)row * gemm->lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
 
-            WITH_ROWS(gemm->n_rows - row, multiply_f32, a, gemm->lda, b, n_units, c, gemm->ldc,
-                      gemm->n_columns - column);
+            n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
+            WITH_ROWS_6(n_rows, multiply_f32, a, gemm->lda, b, n_units, c, gemm->ldc,
+                        gemm->n_columns - column);
         }
         b += n_units * FASTVLM_PANEL_COLUMNS;
     }
@@ -197,12 +162,13 @@ void fastvlm_gemm_bf16_avx2(const FastvlmGemm *gemm)
     const uint32_t *b = gemm->b;
 
     for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
-        for (int row = 0; row < gemm->n_rows; row += BLOCK_ROWS) {
+        for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             const float *a = (const float *)gemm->a + (size_t)row * lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
 
-            WITH_ROWS(gemm->n_rows - row, multiply_bf16, a, lda, b, n_units, c, gemm->ldc,
-                      gemm->n_columns - column);
+            n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
+            WITH_ROWS_6(n_rows, multiply_bf16, a, lda, b, n_units, c, gemm->ldc,
+                        gemm->n_columns - column);
         }
         b += n_units * FASTVLM_PANEL_COLUMNS;
     }
@@ -218,12 +184,13 @@ void fastvlm_gemm_int8_avx2(const FastvlmGemm *gemm)
             gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * n_units * FASTVLM_PANEL_COLUMNS +
             (size_t)(column % FASTVLM_PANEL_COLUMNS);
 
-        for (int row = 0; row < gemm->n_rows; row += BLOCK_ROWS) {
+        for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             const int16_t *a = (const int16_t *)gemm->a + (size_t)row * lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
 
-            WITH_ROWS(gemm->n_rows - row, multiply_int8, a, lda, gemm->scale_a + row, b,
-                      gemm->scale_b + column, n_units, c, gemm->ldc, gemm->n_columns - column);
+            n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
+            WITH_ROWS_6(n_rows, multiply_int8, a, lda, gemm->scale_a + row, b,
+                        gemm->scale_b + column, n_units, c, gemm->ldc, gemm->n_columns - column);
         }
     }
 }
@@ -257,30 +224,6 @@ void fastvlm_round_rows_bf16_avx2(const float *x, size_t ldx, int n_rows, int k,
     }
 }
 
-/** The largest magnitude, by its bits, which order as magnitudes do with NaN above all. */
-static float find_largest(const float *x, int k)
-{
-    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    __m256i largest = _mm256_setzero_si256();
-    __m128i half;
-    int i = 0;
-    float result;
-
-    for (; i + 8 <= k; i += 8)
-        largest = _mm256_max_epi32(
-            largest, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(x + i)), magnitude));
-    if (i < k)
-        largest = _mm256_max_epi32(
-            largest, _mm256_and_si256(
-                         _mm256_maskload_epi32((const int *)x + i, tail_mask_avx2((size_t)(k - i))),
-                         magnitude));
-    half = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
-    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(1, 0, 3, 2)));
-    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(2, 3, 0, 1)));
-    _mm_store_ss(&result, _mm_castsi128_ps(half));
-    return result;
-}
-
 static void round_row(const float *x, int k, float inverse, int16_t *to)
 {
     const __m256 factor = _mm256_set1_ps(inverse);
@@ -301,7 +244,7 @@ void fastvlm_round_rows_int8_avx2(const float *x, size_t ldx, int n_rows, int k,
 {
     for (int row = 0; row < n_rows; row++, x += ldx) {
         int16_t *to = (int16_t *)((char *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k));
-        const float largest = find_largest(x, k);
+        const float largest = find_largest_avx2(x, k);
 
         if (largest >= FASTVLM_GEMM_SMALLEST && isfinite(largest)) {
             scale[row] = largest / 127.0f;

@@ -8,7 +8,9 @@
 #ifndef FASTVLM_KERNELS_X86_SIMD_AVX2_H
 #define FASTVLM_KERNELS_X86_SIMD_AVX2_H
 
-#include <immintrin.h>
+#include <stddef.h>
+
+#include "kernels/x86/intrinsics.h"
 
 static inline float sum_avx2(__m256 v)
 {
@@ -34,6 +36,41 @@ static inline __m256i tail_mask_avx2(size_t n)
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+
+/** Stores 16 columns of a row, or the first `n` of them. */
+static inline void store_row_avx2(float *c, size_t n, __m256 low, __m256 high)
+{
+    if (n >= 16) {
+        _mm256_storeu_ps(c, low);
+        _mm256_storeu_ps(c + 8, high);
+        return;
+    }
+    _mm256_maskstore_ps(c, tail_mask_avx2(n), low);
+    if (n > 8)
+        _mm256_maskstore_ps(c + 8, tail_mask_avx2(n - 8), high);
+}
+
+/** The largest magnitude, by its bits, which order as magnitudes do with NaN above all. */
+static inline float find_largest_avx2(const float *x, int n)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256i largest = _mm256_setzero_si256();
+    __m128i half;
+    int i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        largest = _mm256_max_epi32(
+            largest, _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x + i)), magnitude));
+    if (i < n)
+        largest =
+            _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(_mm256_maskload_ps(
+                                                           x + i, tail_mask_avx2((size_t)(n - i)))),
+                                                       magnitude));
+    half = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(1, 0, 3, 2)));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(2, 3, 0, 1)));
+    return _mm_cvtss_f32(_mm_castsi128_ps(half));
 }
 
 /**

@@ -1,0 +1,146 @@
+/*
+ * Packed matrix products in 512 bits, whatever a word holds.
+ *
+ *     sum [12 rows][2 panels of 16 columns] += word of a, in all lanes, * word of b, lane by lane
+ *
+ * The 24 sums stay in registers while k passes; two vectors of b are loaded and 12 words of a broadcast
+ * for 24 products. All rows of a tile pass a part of a panel that fits into the first-level cache
+ * before the next part comes; between parts the sums wait in c.
+ *
+ * A tier gives three functions: what sums start from, the product and the result. They are inlined.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_KERNELS_X86_GEMM_AVX512_H
+#define FASTVLM_KERNELS_X86_GEMM_AVX512_H
+
+#include <string.h>
+
+#include "kernels/gemm.h"
+#include "kernels/x86/block.h"
+#include "kernels/x86/simd_avx512.h"
+
+#define BLOCK_ROWS 12
+#define PART_UNITS 256       /* of k: 16 KB of each panel */
+#define PREFETCH_WORDS 512   /* how far ahead few rows, which wait for memory, ask for b */
+#define PREFETCH_MOST_ROWS 4 /* more rows have enough to compute meanwhile */
+
+/** The sums' first value, columns `column` to column + 15. */
+typedef __m512i (*StartFunc)(const FastvlmGemm *gemm, int column);
+
+/** sum + products; `a` points to one unit of k of a row, b holds that unit of 16 columns. */
+typedef __m512i (*AddFunc)(__m512i sum, const uint32_t *a, __m512i b);
+
+/** Columns `column` to column + 15 of row `row` of c. */
+typedef __m512 (*FinishFunc)(const FastvlmGemm *gemm, __m512i sum, int row, int column);
+
+typedef struct {
+    const FastvlmGemm *gemm;
+    const uint32_t *a; /* [n_rows, n_units * unit_words] */
+    size_t lda;        /* words from one row to the next */
+    size_t unit_words; /* words of a that a unit of k takes: 1 or 2 */
+    size_t n_units;
+    size_t first; /* the part of k at hand */
+    size_t end;
+} Product;
+
+static BLOCK __m512i load_sum(const FastvlmGemm *gemm, int row, int column)
+{
+    const __mmask16 mask = tail_mask_avx512((size_t)(gemm->n_columns - column));
+
+    return _mm512_castps_si512(
+        _mm512_maskz_loadu_ps(mask, gemm->c + (size_t)row * gemm->ldc + column));
+}
+
+static BLOCK void store_sum(const FastvlmGemm *gemm, int row, int column, __m512 sum)
+{
+    const __mmask16 mask = tail_mask_avx512((size_t)(gemm->n_columns - column));
+
+    _mm512_mask_storeu_ps(gemm->c + (size_t)row * gemm->ldc + column, mask, sum);
+}
+
+/** `n_rows` rows and `n_panels` panels, constants. */
+static BLOCK void multiply_block(const Product *product, int row, int column, int n_panels,
+                                 StartFunc start, AddFunc add, FinishFunc finish, int n_rows)
+{
+    const size_t panel_words = product->n_units * FASTVLM_PANEL_COLUMNS;
+    const size_t lda = product->lda;
+    const uint32_t *a = product->a + (size_t)row * lda + product->first * product->unit_words;
+    const FastvlmGemm *gemm = product->gemm;
+    const uint32_t *b = gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words +
+                        product->first * FASTVLM_PANEL_COLUMNS;
+    const uint32_t *b_end = b + (product->end - product->first) * FASTVLM_PANEL_COLUMNS;
+    __m512i sums[BLOCK_ROWS][2];
+
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++)
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            sums[i][p] = product->first == 0 ? start(gemm, column + 16 * p)
+                                             : load_sum(gemm, row + i, column + 16 * p);
+    for (; b < b_end; b += FASTVLM_PANEL_COLUMNS, a += product->unit_words) {
+        const __m512i b0 = _mm512_load_si512((const void *)b);
+        const __m512i b1 = n_panels > 1 ? _mm512_load_si512((const void *)(b + panel_words)) : b0;
+
+        if (n_rows <= PREFETCH_MOST_ROWS) {
+            _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
+            if (n_panels > 1)
+                _mm_prefetch((const char *)(b + panel_words + PREFETCH_WORDS), _MM_HINT_T0);
+        }
+#pragma GCC unroll 12
+        for (int i = 0; i < n_rows; i++) {
+            sums[i][0] = add(sums[i][0], a + (size_t)i * lda, b0);
+            if (n_panels > 1)
+                sums[i][1] = add(sums[i][1], a + (size_t)i * lda, b1);
+        }
+    }
+    if (product->end == product->n_units) {
+#pragma GCC unroll 12
+        for (int i = 0; i < n_rows; i++)
+#pragma GCC unroll 2
+            for (int p = 0; p < n_panels; p++)
+                store_sum(gemm, row + i, column + 16 * p,
+                          finish(gemm, sums[i][p], row + i, column + 16 * p));
+        return;
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++)
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            store_sum(gemm, row + i, column + 16 * p, _mm512_castsi512_ps(sums[i][p]));
+}
+
+/** All rows of one panel or two, a part of k. */
+static BLOCK void multiply_panels(const Product *product, int column, int n_panels, StartFunc start,
+                                  AddFunc add, FinishFunc finish)
+{
+    int row = 0;
+
+    while (row < product->gemm->n_rows) {
+        const int n_rows = take_rows(product->gemm->n_rows - row, BLOCK_ROWS);
+
+        WITH_ROWS_12(n_rows, multiply_block, product, row, column, n_panels, start, add, finish);
+        row += n_rows;
+    }
+}
+
+/** The whole product; `lda` in words, `unit_words` 1 or 2 (a constant). */
+static BLOCK void multiply_avx512(const FastvlmGemm *gemm, size_t lda, size_t unit_words,
+                                  size_t n_units, StartFunc start, AddFunc add, FinishFunc finish)
+{
+    Product product = {gemm, gemm->a, lda, unit_words, n_units, 0, 0};
+
+    for (int column = 0; column < gemm->n_columns; column += 2 * FASTVLM_PANEL_COLUMNS)
+        for (product.first = 0; product.first < n_units; product.first = product.end) {
+            /* Few rows take a whole panel at once: they need no part of it twice. */
+            product.end = gemm->n_rows <= BLOCK_ROWS || n_units - product.first <= PART_UNITS
+                              ? n_units
+                              : product.first + PART_UNITS;
+            if (gemm->n_columns - column > FASTVLM_PANEL_COLUMNS)
+                multiply_panels(&product, column, 2, start, add, finish);
+            else
+                multiply_panels(&product, column, 1, start, add, finish);
+        }
+}
+
+#endif
