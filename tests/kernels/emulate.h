@@ -134,6 +134,7 @@ EMULATED EmulatedSi emulate_slli_epi32(EmulatedSi v, int n)
 {
     return (EmulatedSi){{_mm256_slli_epi32(v.half[0], n), _mm256_slli_epi32(v.half[1], n)}};
 }
+#undef _mm512_slli_epi32
 #define _mm512_slli_epi32 emulate_slli_epi32
 
 EMULATED EmulatedSi emulate_cvtps_epi32(EmulatedPs v)

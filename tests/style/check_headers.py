@@ -50,7 +50,9 @@ def commands(root, header, cc, cxx, flags):
     """The compilers that must take this header."""
     includes = [f"-I{os.path.join(root, directory)}" for directory in
                 ("engine", "engine/include", "gst-plugin", os.path.dirname(header))]
-    if "avx2" in header:
+    if "avx512" in header:
+        includes += ["-mavx512" + part for part in ("f", "cd", "bw", "dq", "vl")]
+    if "avx2" in header or "emulate" in header:
         includes += ["-mavx2", "-mfma"]
     yield cc + ["-xc", "-std=gnu11"] + STRICT + includes + flags
     if cxx and header.startswith(CPLUSPLUS):
