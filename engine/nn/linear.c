@@ -17,6 +17,12 @@
 #define MAX_TILE_MACS ((gint64)1 << 28) /* some 10 ms: how soon a cancellation is heard */
 #define ROUND_TILE_ROWS 24
 
+static void scale_row(float *y, const float *scale, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] *= scale[i];
+}
+
 static void add_bias(float *y, const float *bias, int n)
 {
     for (int i = 0; i < n; i++)
@@ -29,6 +35,8 @@ static void finish(const FastvlmKernels *kernels, const FastvlmLinear *linear, i
     const gsize n_out = (gsize)linear->matrix.n_out;
 
     for (int row = 0; linear->bias && row < n_rows; row++, y += n_out) {
+        if (linear->scale)
+            scale_row(y, linear->scale + column, n_columns);
         if (linear->activation == FASTVLM_ACTIVATION_GELU)
             kernels->gelu_bias_f32(y, linear->bias + column, 1, (size_t)n_columns);
         else

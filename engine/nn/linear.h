@@ -1,7 +1,7 @@
 /*
  * Linear layers, which 1x1 convolutions on NHWC rows are too.
  *
- *     y [n_rows, n_out] = activation(x [n_rows, n_in] * transpose(matrix) + bias)
+ *     y [n_rows, n_out] = activation(x [n_rows, n_in] * transpose(matrix) * scale + bias)
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -15,6 +15,7 @@ typedef enum { FASTVLM_ACTIVATION_NONE, FASTVLM_ACTIVATION_GELU } FastvlmActivat
 
 typedef struct {
     FastvlmMatrix matrix;         /* [n_out, n_in] */
+    float *scale;                 /* [n_out], a store's, or NULL: none; needs a bias */
     float *bias;                  /* [n_out], a store's, or NULL: none */
     FastvlmActivation activation; /* GELU needs a bias */
 } FastvlmLinear;

@@ -7,6 +7,7 @@
 #include "vision/weights.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/alloc.h"
 
@@ -131,7 +132,7 @@ static void pack_rows(float *rows, int first, int n_rows, void *data)
 
         if (dense->gain)
             packing->linear->bias[first + i] = fold_layer_norm(dense, first + i, weight);
-        for (int j = 0; dense->scale && j < dense->n_in; j++)
+        for (int j = 0; dense->scale && !packing->linear->scale && j < dense->n_in; j++)
             weight[j] *= dense->scale[first + i];
     }
     fastvlm_matrix_set_rows(&packing->linear->matrix, first, n_rows, rows);
@@ -148,6 +149,8 @@ static gboolean fill_linear(FastvlmReader *reader, const Dense *dense, const cha
         return FALSE;
     for (int i = 0; dense->scale && i < dense->n_out; i++)
         linear->bias[i] *= dense->scale[i];
+    if (linear->scale)
+        memcpy(linear->scale, dense->scale, (gsize)dense->n_out * sizeof *linear->scale);
     return TRUE;
 }
 
@@ -173,17 +176,24 @@ static gboolean take_linear(FastvlmReader *reader, const Dense *dense, FastvlmMa
     return take_named_linear(reader, dense, weight, bias, type, activation, linear, error);
 }
 
-/** The same with the layer scale PART SUFFIX folded in. */
+/**
+ * The same with the layer scale PART SUFFIX folded in; but beside bf16 weights, which are stored as
+ * bf16: scaled they would be rounded again, by an error that is the same in every pixel.
+ */
 static gboolean take_scaled_linear(FastvlmReader *reader, Dense dense, const char *part,
                                    const char *suffix, FastvlmMatrixType type,
                                    FastvlmLinear *linear, GError **error)
 {
     float *scale = NULL;
+    g_autofree char *name = name_of(part, suffix);
     gboolean ok = !is_filling(reader) ||
                   (scale = read_scale(reader, part, suffix, dense.n_out, error)) != NULL;
 
     dense.scale = scale;
-    ok = ok && take_linear(reader, &dense, type, FASTVLM_ACTIVATION_NONE, linear, error);
+    ok = ok &&
+         (type != FASTVLM_MATRIX_BF16 ||
+          fastvlm_reader_take_floats(reader, name, dense.n_out, &linear->scale, error)) &&
+         take_linear(reader, &dense, type, FASTVLM_ACTIVATION_NONE, linear, error);
     fastvlm_free_tensor(scale);
     return ok;
 }
