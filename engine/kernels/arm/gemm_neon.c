@@ -25,6 +25,13 @@
     for (int quad = 0; quad < n_quads; quad++) \
     (sum)[row][quad] = vfmaq_laneq_f32((sum)[row][quad], (b)[quad], (a)[row], lane)
 
+static BLOCK_NEON void store_f32(float *c, const float32x4_t *sum, int n_quads)
+{
+    UNROLL_NEON
+    for (int quad = 0; quad < n_quads; quad++)
+        vst1q_f32(c + 4 * quad, sum[quad]);
+}
+
 static BLOCK_NEON void load_f32(const uint32_t *words, int n_quads, float32x4_t *b)
 {
     UNROLL_NEON
@@ -32,11 +39,12 @@ static BLOCK_NEON void load_f32(const uint32_t *words, int n_quads, float32x4_t 
         b[quad] = vreinterpretq_f32_u32(vld1q_u32(words + 4 * quad));
 }
 
-static BLOCK_NEON void multiply_f32(const FastvlmGemm *gemm, int row0, int column, int n_quads,
-                                    int n_rows)
+static BLOCK_NEON void multiply_f32(const FastvlmGemm *gemm, int row0, int column, float *c,
+                                    size_t ldc, int n_quads, int n_rows)
 {
     const size_t k = (size_t)gemm->k;
-    const float *from = (const float *)gemm->a + (size_t)row0 * gemm->lda;
+    const size_t lda = gemm->lda;
+    const float *from = (const float *)gemm->a + (size_t)row0 * lda;
     const uint32_t *words = find_words_neon(gemm, column, FASTVLM_UNITS_F32(k));
     float32x4_t sum[BLOCK_ROWS_NEON][BLOCK_QUADS_NEON];
     float32x4_t a[BLOCK_ROWS_NEON], b[BLOCK_QUADS_NEON];
@@ -47,10 +55,10 @@ static BLOCK_NEON void multiply_f32(const FastvlmGemm *gemm, int row0, int colum
         UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++)
         sum[row][quad] = vdupq_n_f32(0.0f);
-    for (; i + 4 <= k; i += 4, words += 4 * FASTVLM_PANEL_COLUMNS) {
+    for (; i + 4 <= k; i += 4, from += 4, words += 4 * FASTVLM_PANEL_COLUMNS) {
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++)
-            a[row] = vld1q_f32(from + (size_t)row * gemm->lda + i);
+            a[row] = vld1q_f32(from + (size_t)row * lda);
         load_f32(words, n_quads, b);
         ADD_LANE(sum, a, b, 0);
         load_f32(words + FASTVLM_PANEL_COLUMNS, n_quads, b);
@@ -60,16 +68,16 @@ static BLOCK_NEON void multiply_f32(const FastvlmGemm *gemm, int row0, int colum
         load_f32(words + 3 * FASTVLM_PANEL_COLUMNS, n_quads, b);
         ADD_LANE(sum, a, b, 3);
     }
-    for (; i < k; i++, words += FASTVLM_PANEL_COLUMNS) {
+    for (; i < k; i++, from++, words += FASTVLM_PANEL_COLUMNS) {
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++)
-            a[row] = vld1q_dup_f32(from + (size_t)row * gemm->lda + i);
+            a[row] = vld1q_dup_f32(from + (size_t)row * lda);
         load_f32(words, n_quads, b);
         ADD_LANE(sum, a, b, 0);
     }
     UNROLL_NEON
     for (int row = 0; row < n_rows; row++)
-        store_row_neon(gemm, row0 + row, column, sum[row], n_quads);
+        store_f32(c + (size_t)row * ldc, sum[row], n_quads);
 }
 
 void fastvlm_gemm_f32_neon(const FastvlmGemm *gemm)
@@ -89,8 +97,8 @@ static BLOCK_NEON void widen_bf16(const uint32_t *words, int n_quads, int is_odd
     }
 }
 
-static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int column, int n_quads,
-                                     int n_rows)
+static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int column, float *c,
+                                     size_t ldc, int n_quads, int n_rows)
 {
     const size_t n_units = FASTVLM_UNITS_BF16(gemm->k);
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(float);
@@ -105,10 +113,10 @@ static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int colu
         UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++)
         sum[row][quad] = vdupq_n_f32(0.0f);
-    for (; i + 2 <= n_units; i += 2, words += 2 * FASTVLM_PANEL_COLUMNS) {
+    for (; i + 2 <= n_units; i += 2, from += 4, words += 2 * FASTVLM_PANEL_COLUMNS) {
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++)
-            a[row] = vld1q_f32(from + (size_t)row * lda + 2 * i);
+            a[row] = vld1q_f32(from + (size_t)row * lda);
         widen_bf16(words, n_quads, 0, b);
         ADD_LANE(sum, a, b, 0);
         widen_bf16(words, n_quads, 1, b);
@@ -121,7 +129,7 @@ static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int colu
     if (i < n_units) { /* rows are a multiple of 16 floats apart */
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++)
-            a[row] = vld1q_f32(from + (size_t)row * lda + 2 * i);
+            a[row] = vld1q_f32(from + (size_t)row * lda);
         widen_bf16(words, n_quads, 0, b);
         ADD_LANE(sum, a, b, 0);
         widen_bf16(words, n_quads, 1, b);
@@ -129,7 +137,7 @@ static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int colu
     }
     UNROLL_NEON
     for (int row = 0; row < n_rows; row++)
-        store_row_neon(gemm, row0 + row, column, sum[row], n_quads);
+        store_f32(c + (size_t)row * ldc, sum[row], n_quads);
 }
 
 void fastvlm_gemm_bf16_neon(const FastvlmGemm *gemm)
@@ -155,8 +163,8 @@ static BLOCK_NEON void load_int8(const uint32_t *words, int n_quads, int8x16_t *
         b[quad] = vreinterpretq_s8_u32(vld1q_u32(words + 4 * quad));
 }
 
-static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int column, int n_quads,
-                                     int n_rows)
+static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int column, float *c,
+                                     size_t ldc, int n_quads, int n_rows)
 {
     const size_t n_units = FASTVLM_UNITS_INT8(gemm->k);
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(uint32_t);
@@ -171,12 +179,12 @@ static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int colu
         UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++)
         sum[row][quad][0] = sum[row][quad][1] = vdupq_n_s32(0);
-    for (; i + 2 <= n_units; i += 2, words += 2 * FASTVLM_PANEL_COLUMNS) {
+    for (; i + 2 <= n_units; i += 2, from += 2, words += 2 * FASTVLM_PANEL_COLUMNS) {
         load_int8(words, n_quads, b0);
         load_int8(words + FASTVLM_PANEL_COLUMNS, n_quads, b1);
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++) {
-            const uint32_t *p = from + (size_t)row * lda + i;
+            const uint32_t *p = from + (size_t)row * lda;
             const int8x16_t a0 = vreinterpretq_s8_u32(vld1q_dup_u32(p));
             const int8x16_t a1 = vreinterpretq_s8_u32(vld1q_dup_u32(p + 1));
 
@@ -189,7 +197,7 @@ static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int colu
         load_int8(words, n_quads, b0);
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++) {
-            const int8x16_t a = vreinterpretq_s8_u32(vld1q_dup_u32(from + (size_t)row * lda + i));
+            const int8x16_t a = vreinterpretq_s8_u32(vld1q_dup_u32(from + (size_t)row * lda));
 
             UNROLL_NEON
             for (int quad = 0; quad < n_quads; quad++)
@@ -203,7 +211,7 @@ static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int colu
         UNROLL_NEON
         for (int quad = 0; quad < n_quads; quad++)
             whole[quad] = vpaddq_s32(sum[row][quad][0], sum[row][quad][1]);
-        store_sums_neon(gemm, row0 + row, column, whole, n_quads);
+        store_sums_neon(gemm, row0 + row, column, whole, n_quads, c + (size_t)row * ldc);
     }
 }
 

@@ -24,9 +24,12 @@
 /** Unrolls the next loop, also inside a macro. */
 #define UNROLL_NEON _Pragma("GCC unroll 8")
 
-/** c of one block: rows from `row` on, vectors of 4 columns from `column` on; sizes are constants. */
-typedef void (*MultiplyBlockNeon)(const FastvlmGemm *gemm, int row, int column, int n_quads,
-                                  int n_rows);
+/**
+ * One block: rows from `row` on, vectors of 4 columns from `column` on, to `c`, whose rows lie `ldc`
+ * floats apart. The last two are constants.
+ */
+typedef void (*MultiplyBlockNeon)(const FastvlmGemm *gemm, int row, int column, float *c,
+                                  size_t ldc, int n_quads, int n_rows);
 
 /** The words of b from `column` on. */
 static BLOCK_NEON const uint32_t *find_words_neon(const FastvlmGemm *gemm, int column,
@@ -36,29 +39,36 @@ static BLOCK_NEON const uint32_t *find_words_neon(const FastvlmGemm *gemm, int c
            (size_t)(column % FASTVLM_PANEL_COLUMNS);
 }
 
-/** Stores one row's `n_quads` vectors, as far as c has columns. */
-static BLOCK_NEON void store_row_neon(const FastvlmGemm *gemm, int row, int column,
-                                      const float32x4_t *v, int n_quads)
+/** The first `n` columns of a block to c. Not inline, so that it takes no registers from blocks. */
+static __attribute__((noinline)) void copy_block_neon(const float *block, size_t ld, int n_rows,
+                                                      int n, float *c, size_t ldc)
 {
-    float *c = gemm->c + (size_t)row * gemm->ldc + (size_t)column;
-    const int n = gemm->n_columns - column;
+    for (int row = 0; row < n_rows; row++)
+        memcpy(c + (size_t)row * ldc, block + (size_t)row * ld, (size_t)n * sizeof *c);
+}
 
-    UNROLL_NEON
-    for (int quad = 0; quad < n_quads; quad++) {
-        if (n >= 4 * quad + 4)
-            vst1q_f32(c + 4 * quad, v[quad]);
-        else if (n > 4 * quad)
-            store_part_neon(c + 4 * quad, (size_t)(n - 4 * quad), v[quad]);
-    }
+/** A block, by way of memory of our own where c ends inside. */
+static BLOCK_NEON void multiply_block_neon(const FastvlmGemm *gemm, int row, int column,
+                                           MultiplyBlockNeon multiply, int n_quads, int n_rows)
+{
+    float block[BLOCK_ROWS_NEON * BLOCK_QUADS_NEON * 4];
+    float *c = gemm->c + (size_t)row * gemm->ldc + (size_t)column;
+    const size_t ld = 4 * (size_t)n_quads;
+    const int n = gemm->n_columns - column;
+    const int is_whole = n >= 4 * n_quads;
+
+    multiply(gemm, row, column, is_whole ? c : block, is_whole ? gemm->ldc : ld, n_quads, n_rows);
+    if (!is_whole)
+        copy_block_neon(block, ld, n_rows, n, c, gemm->ldc);
 }
 
 /** A panel's part of c in halves of 8 columns. */
 static BLOCK_NEON void multiply_halves_neon(const FastvlmGemm *gemm, int row, int column,
                                             MultiplyBlockNeon multiply, int n_rows)
 {
-    multiply(gemm, row, column, 2, n_rows);
+    multiply_block_neon(gemm, row, column, multiply, 2, n_rows);
     if (gemm->n_columns - column > 8)
-        multiply(gemm, row, column + 8, 2, n_rows);
+        multiply_block_neon(gemm, row, column + 8, multiply, 2, n_rows);
 }
 
 /** A panel's part of c, a row's 16 columns at once up to half of `max_rows` rows (4 or 8). */
@@ -68,17 +78,17 @@ static BLOCK_NEON void multiply_rows_neon(const FastvlmGemm *gemm, int row, int 
     const int n_rows = gemm->n_rows - row;
 
     if (n_rows == 1)
-        multiply(gemm, row, column, 4, 1);
+        multiply_block_neon(gemm, row, column, multiply, 4, 1);
     else if (n_rows == 2)
-        multiply(gemm, row, column, 4, 2);
+        multiply_block_neon(gemm, row, column, multiply, 4, 2);
     else if (max_rows == 4 && n_rows == 3)
         multiply_halves_neon(gemm, row, column, multiply, 3);
     else if (max_rows == 4)
         multiply_halves_neon(gemm, row, column, multiply, 4);
     else if (n_rows == 3)
-        multiply(gemm, row, column, 4, 3);
+        multiply_block_neon(gemm, row, column, multiply, 4, 3);
     else if (n_rows == 4)
-        multiply(gemm, row, column, 4, 4);
+        multiply_block_neon(gemm, row, column, multiply, 4, 4);
     else if (n_rows == 5)
         multiply_halves_neon(gemm, row, column, multiply, 5);
     else if (n_rows == 6)
@@ -98,18 +108,16 @@ static BLOCK_NEON void multiply_neon(const FastvlmGemm *gemm, MultiplyBlockNeon 
             multiply_rows_neon(gemm, row, column, multiply, max_rows);
 }
 
-/** Integer sums of row `row` to c. */
+/** Integer sums of row `row`, scaled, to its row `c` of a block. */
 static BLOCK_NEON void store_sums_neon(const FastvlmGemm *gemm, int row, int column,
-                                       const int32x4_t *sum, int n_quads)
+                                       const int32x4_t *sum, int n_quads, float *c)
 {
     const float32x4_t scale = vdupq_n_f32(gemm->scale_a[row]);
-    float32x4_t value[BLOCK_QUADS_NEON];
 
     UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++)
-        value[quad] = vmulq_f32(vmulq_f32(vcvtq_f32_s32(sum[quad]), scale),
-                                vld1q_f32(gemm->scale_b + column + 4 * quad));
-    store_row_neon(gemm, row, column, value, n_quads);
+        vst1q_f32(c + 4 * quad, vmulq_f32(vmulq_f32(vcvtq_f32_s32(sum[quad]), scale),
+                                          vld1q_f32(gemm->scale_b + column + 4 * quad)));
 }
 
 #endif

@@ -38,23 +38,19 @@ static BLOCK_NEON void load_columns(const uint32_t *words, int n_quads, int has_
     }
 }
 
-/** Rows 2 * pair and 2 * pair + 1 of c; sum holds two columns of both rows. */
-static BLOCK_NEON void store_pair(const FastvlmGemm *gemm, int row, int column,
-                                  const float32x4_t *sum, int n_quads, int has_second)
+/** Two rows of a block, or one; sum holds two columns of both rows. */
+static BLOCK_NEON void store_pair(float *c, size_t ldc, const float32x4_t *sum, int n_quads,
+                                  int has_second)
 {
-    float32x4_t first[BLOCK_QUADS_NEON], second[BLOCK_QUADS_NEON];
-
     UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++) {
         const float64x2_t low = vreinterpretq_f64_f32(sum[2 * quad]);
         const float64x2_t high = vreinterpretq_f64_f32(sum[2 * quad + 1]);
 
-        first[quad] = vreinterpretq_f32_f64(vzip1q_f64(low, high));
-        second[quad] = vreinterpretq_f32_f64(vzip2q_f64(low, high));
+        vst1q_f32(c + 4 * quad, vreinterpretq_f32_f64(vzip1q_f64(low, high)));
+        if (has_second)
+            vst1q_f32(c + ldc + 4 * quad, vreinterpretq_f32_f64(vzip2q_f64(low, high)));
     }
-    store_row_neon(gemm, row, column, first, n_quads);
-    if (has_second)
-        store_row_neon(gemm, row + 1, column, second, n_quads);
 }
 
 /** sum [pairs of rows][pairs of columns] += the products of units i and i + 1. */
@@ -75,8 +71,8 @@ static BLOCK_NEON void add_units(float32x4_t sum[BLOCK_PAIRS][2 * BLOCK_QUADS_NE
     }
 }
 
-static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int column, int n_quads,
-                                     int n_rows)
+static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int column, float *c,
+                                     size_t ldc, int n_quads, int n_rows)
 {
     const size_t n_units = FASTVLM_UNITS_BF16(gemm->k);
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(uint16_t);
@@ -90,13 +86,13 @@ static BLOCK_NEON void multiply_bf16(const FastvlmGemm *gemm, int row0, int colu
         UNROLL_NEON
     for (int two = 0; two < 2 * n_quads; two++)
         sum[row / 2][two] = vdupq_n_f32(0.0f);
-    for (; i + 2 <= n_units; i += 2, words += 2 * FASTVLM_PANEL_COLUMNS)
-        add_units(sum, from + 2 * i, lda, words, 1, n_quads, n_rows);
+    for (; i + 2 <= n_units; i += 2, from += 4, words += 2 * FASTVLM_PANEL_COLUMNS)
+        add_units(sum, from, lda, words, 1, n_quads, n_rows);
     if (i < n_units)
-        add_units(sum, from + 2 * i, lda, words, 0, n_quads, n_rows);
+        add_units(sum, from, lda, words, 0, n_quads, n_rows);
     UNROLL_NEON
     for (int row = 0; row < n_rows; row += 2)
-        store_pair(gemm, row0 + row, column, sum[row / 2], n_quads, row + 1 < n_rows);
+        store_pair(c + (size_t)row * ldc, ldc, sum[row / 2], n_quads, row + 1 < n_rows);
 }
 
 void fastvlm_gemm_bf16_neon_bf16(const FastvlmGemm *gemm)

@@ -24,8 +24,8 @@ static BLOCK_NEON void load_int8(const uint32_t *words, int n_quads, int8x16_t *
         b[quad] = vreinterpretq_s8_u32(vld1q_u32(words + 4 * quad));
 }
 
-static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int column, int n_quads,
-                                     int n_rows)
+static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int column, float *c,
+                                     size_t ldc, int n_quads, int n_rows)
 {
     const size_t n_units = FASTVLM_UNITS_INT8(gemm->k);
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(uint32_t);
@@ -40,24 +40,24 @@ static BLOCK_NEON void multiply_int8(const FastvlmGemm *gemm, int row0, int colu
         UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++)
         sum[row][quad] = vdupq_n_s32(0);
-    for (; i + 4 <= n_units; i += 4, words += 4 * FASTVLM_PANEL_COLUMNS) {
+    for (; i + 4 <= n_units; i += 4, from += 4, words += 4 * FASTVLM_PANEL_COLUMNS) {
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++)
-            a[row] = vreinterpretq_s8_u32(vld1q_u32(from + (size_t)row * lda + i));
+            a[row] = vreinterpretq_s8_u32(vld1q_u32(from + (size_t)row * lda));
         ADD_LANE(words, 0);
         ADD_LANE(words + FASTVLM_PANEL_COLUMNS, 1);
         ADD_LANE(words + 2 * FASTVLM_PANEL_COLUMNS, 2);
         ADD_LANE(words + 3 * FASTVLM_PANEL_COLUMNS, 3);
     }
-    for (; i < n_units; i++, words += FASTVLM_PANEL_COLUMNS) {
+    for (; i < n_units; i++, from++, words += FASTVLM_PANEL_COLUMNS) {
         UNROLL_NEON
         for (int row = 0; row < n_rows; row++)
-            a[row] = vreinterpretq_s8_u32(vld1q_dup_u32(from + (size_t)row * lda + i));
+            a[row] = vreinterpretq_s8_u32(vld1q_dup_u32(from + (size_t)row * lda));
         ADD_LANE(words, 0);
     }
     UNROLL_NEON
     for (int row = 0; row < n_rows; row++)
-        store_sums_neon(gemm, row0 + row, column, sum[row], n_quads);
+        store_sums_neon(gemm, row0 + row, column, sum[row], n_quads, c + (size_t)row * ldc);
 }
 
 void fastvlm_gemm_int8_neon_dotprod(const FastvlmGemm *gemm)
