@@ -1,0 +1,139 @@
+/*
+ * Which stages may be int8: an even checkpoint keeps all of them, one with a few channels far above the
+ * others gives the stages up that they spoil, and what is kept is as close as it is said to be.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <fastvlm/fastvlm.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "api/inspect.h"
+#include "synth.h"
+#include "test_directory.h"
+#include "vision/verdict.h"
+
+/* The patch embeddings before the last two stages. */
+#define EMBEDDINGS "model.vision_tower.vision_tower.model.network.%d.proj.1.reparam_conv.weight"
+
+static char *directory;
+
+/** Multiplies the first `n_rows` rows of an F32 tensor of model.safetensors by `factor`. */
+static void scale_rows(const char *name, int n_rows, float factor)
+{
+    g_autofree char *path = g_build_filename(directory, "model.safetensors", NULL);
+    g_autofree char *bytes = NULL;
+    gsize size;
+    guint64 header_size;
+    json_t *header, *entry;
+    json_int_t begin, n_out, n_in;
+
+    g_assert_true(g_file_get_contents(path, &bytes, &size, NULL));
+    memcpy(&header_size, bytes, 8);
+    header = json_loadb(bytes + 8, header_size, 0, NULL);
+    entry = json_object_get(header, name);
+    g_assert_nonnull(entry);
+    begin = json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 0));
+    n_out = json_integer_value(json_array_get(json_object_get(entry, "shape"), 0));
+    n_in = json_integer_value(json_array_get(json_object_get(entry, "shape"), 1));
+    g_assert_cmpint(n_rows, <=, n_out);
+    for (json_int_t i = 0; i < n_rows * n_in; i++) {
+        char *at = bytes + 8 + header_size + begin + i * 4;
+        float value;
+
+        memcpy(&value, at, sizeof value);
+        value *= factor;
+        memcpy(at, &value, sizeof value);
+    }
+    g_assert_true(g_file_set_contents(path, bytes, (gssize)size, NULL));
+    json_decref(header);
+}
+
+static FastvlmVisionVerdict measure(int n_threads)
+{
+    GError *error = NULL;
+    FastvlmCheckpoint *checkpoint = fastvlm_open_model(directory, &error);
+    FastvlmCompute compute = {
+        .pool = fastvlm_pool_new(n_threads, 0, NULL),
+        .kernels = fastvlm_kernels_get(fastvlm_tier_in_use()),
+    };
+    FastvlmReader reader = {.checkpoint = checkpoint, .pool = compute.pool};
+    const FastvlmVisionPlan safe = {FASTVLM_MATRIX_F32, {FASTVLM_MATRIX_F32}};
+    FastvlmVisionVerdict verdict;
+
+    g_assert_no_error(error);
+    fastvlm_compute_init(&compute);
+    fastvlm_vision_layout_detect(checkpoint, &reader.layout, &error);
+    g_assert_no_error(error);
+    fastvlm_vision_measure(&reader, &compute, &safe, &verdict, &error);
+    g_assert_no_error(error);
+    fastvlm_compute_clear(&compute);
+    fastvlm_pool_free(compute.pool);
+    fastvlm_checkpoint_free(checkpoint);
+    return verdict;
+}
+
+static void write_checkpoint(void)
+{
+    SynthSpec spec;
+    GError *error = NULL;
+
+    g_assert_true(fastvlm_synth_spec("tiny", &spec));
+    spec.dtype = "F32";
+    fastvlm_synth_write(directory, &spec, NULL, NULL, &error);
+    g_assert_no_error(error);
+}
+
+static int count_int8(const FastvlmVisionVerdict *verdict)
+{
+    int n = 0;
+
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        n += verdict->is_int8[s] != 0;
+    return n;
+}
+
+static void test_even(void)
+{
+    FastvlmVisionVerdict verdict, again;
+
+    write_checkpoint();
+    verdict = measure(1);
+    again = measure(3);
+    g_assert_cmpint(count_int8(&verdict), ==, FASTVLM_VISION_STAGES);
+    g_assert_cmpfloat(verdict.cosine, >=, FASTVLM_VERDICT_LEAST_COSINE);
+    g_assert_cmpfloat(verdict.cosine, <, 1.0);
+    g_assert_cmpfloat(verdict.cosine, ==, again.cosine);
+}
+
+static void test_uneven(void)
+{
+    FastvlmVisionVerdict verdict;
+
+    write_checkpoint();
+    for (int index = 5; index <= 8; index += 3) {
+        g_autofree char *name = g_strdup_printf(EMBEDDINGS, index);
+
+        scale_rows(name, 4, 50.0f);
+    }
+    verdict = measure(2);
+    g_test_message("cosine %.6f, int8: %d %d %d %d %d", verdict.cosine, verdict.is_int8[0],
+                   verdict.is_int8[1], verdict.is_int8[2], verdict.is_int8[3], verdict.is_int8[4]);
+    g_assert_cmpint(count_int8(&verdict), <, FASTVLM_VISION_STAGES);
+    g_assert_cmpint(count_int8(&verdict), >, 0);
+    g_assert_false(verdict.is_int8[FASTVLM_VISION_STAGES - 1]);
+    g_assert_cmpfloat(verdict.cosine, >=, FASTVLM_VERDICT_LEAST_COSINE);
+}
+
+int main(int argc, char **argv)
+{
+    int status;
+
+    g_test_init(&argc, &argv, NULL);
+    directory = test_directory_make();
+    g_test_add_func("/verdict/even", test_even);
+    g_test_add_func("/verdict/uneven", test_uneven);
+    status = g_test_run();
+    test_directory_remove(directory);
+    return status;
+}
