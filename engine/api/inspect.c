@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "api/packing.h"
 #include "base/text_file.h"
 #include "load/layout.h"
 
@@ -141,15 +142,22 @@ static void take_config(const FastvlmConfig *config, FastvlmModelInfo *info)
     info->tied_head = config->tied_head;
 }
 
-/** Memory counts what is read; folding BatchNorm and scales away saves under a thousandth of it. */
 static void take_totals(const FastvlmTensorTotals *totals, FastvlmModelInfo *info)
 {
     info->n_vision_parameters = totals->n_parameters[FASTVLM_PART_VISION];
     info->n_projector_parameters = totals->n_parameters[FASTVLM_PART_PROJECTOR];
     info->n_language_parameters = totals->n_parameters[FASTVLM_PART_LANGUAGE];
-    info->memory_f32_bytes = 0;
-    for (int part = 0; part < FASTVLM_N_PARTS; part++)
-        info->memory_f32_bytes += totals->n_elements[part] * sizeof(float);
+}
+
+static gboolean take_memory(const FastvlmCheckpoint *checkpoint, const FastvlmVisionLayout *layout,
+                            FastvlmModelInfo *info, GError **error)
+{
+    return fastvlm_packing_measure(checkpoint, layout, FASTVLM_MATRIX_F32, &info->memory_f32_bytes,
+                                   error) &&
+           fastvlm_packing_measure(checkpoint, layout, FASTVLM_MATRIX_BF16,
+                                   &info->memory_bf16_bytes, error) &&
+           fastvlm_packing_measure(checkpoint, layout, FASTVLM_MATRIX_INT8,
+                                   &info->memory_int8_bytes, error);
 }
 
 gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, FastvlmModelInfo *info,
@@ -159,7 +167,8 @@ gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, Fastvlm
     FastvlmTensorTotals totals;
 
     if (!fastvlm_vision_layout_detect(checkpoint, &layout, error) ||
-        !fastvlm_layout_verify(checkpoint, &layout, &totals, error))
+        !fastvlm_layout_verify(checkpoint, &layout, &totals, error) ||
+        !take_memory(checkpoint, &layout, info, error))
         return FALSE;
     info->path = g_strdup(fastvlm_checkpoint_get_path(checkpoint));
     take_config(fastvlm_checkpoint_get_config(checkpoint), info);

@@ -1,13 +1,14 @@
 /*
  * Loading a model:
  *
- *     directory -> checkpoint (mapped) -> inspected -> tokenizer -> threads -> weights as f32
+ *     directory -> checkpoint (mapped) -> inspected -> threads -> packed weights, tokenizer
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "api/model.h"
 
 #include "api/inspect.h"
+#include "api/packing.h"
 #include "kernels/blas.h"
 
 FastvlmModel *fastvlm_model_ref(FastvlmModel *model)
@@ -26,6 +27,8 @@ void fastvlm_model_unref(FastvlmModel *model)
     fastvlm_store_free(model->store);
     fastvlm_pool_free(model->pool);
     fastvlm_tokenizer_free(model->tokenizer);
+    fastvlm_packed_free(model->packed);
+    g_free(model->cache_note);
     fastvlm_model_info_free(model->info);
     fastvlm_checkpoint_free(model->checkpoint);
     g_free(model);
@@ -49,23 +52,6 @@ static gboolean check_params(const FastvlmModelParams *params, GError **error)
                     params->worker_nice);
         return FALSE;
     }
-    return TRUE;
-}
-
-/** A checkpoint without vocab.json can still be run by ids. */
-static gboolean load_tokenizer(FastvlmModel *model, GError **error)
-{
-    g_autofree char *vocab = g_build_filename(model->info->path, "vocab.json", NULL);
-
-    model->stop_ids[0] = model->stop_ids[1] = -1;
-    if (!g_file_test(vocab, G_FILE_TEST_EXISTS))
-        return TRUE;
-    model->tokenizer = fastvlm_tokenizer_load(model->info->path, error);
-    if (!model->tokenizer)
-        return FALSE;
-    model->info->tokenizer_size = fastvlm_tokenizer_get_size(model->tokenizer);
-    model->stop_ids[0] = fastvlm_tokenizer_find_special(model->tokenizer, "<|im_end|>");
-    model->stop_ids[1] = fastvlm_tokenizer_find_special(model->tokenizer, "<|endoftext|>");
     return TRUE;
 }
 
@@ -97,35 +83,16 @@ static FastvlmMatrixType find_matrix_type(const FastvlmModel *model)
     }
 }
 
-/** One walk over all weights, for what the reader's store is in for. */
-static gboolean take_weights(FastvlmModel *model, FastvlmReader *reader,
-                             const FastvlmVisionPlan *plan, GError **error)
-{
-    fastvlm_vision_weights_clear(&model->vision);
-    fastvlm_language_weights_clear(&model->language);
-    return fastvlm_vision_weights_read(&model->vision, reader, plan, error) &&
-           fastvlm_language_weights_read(&model->language, reader, find_matrix_type(model), error);
-}
-
 static gboolean read_weights(FastvlmModel *model, const FastvlmModelParams *params, GError **error)
 {
-    FastvlmVisionPlan plan = {model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32, {0}};
-    FastvlmReader reader = {
-        .checkpoint = model->checkpoint,
-        .store = fastvlm_store_new(),
-        .pool = model->pool,
-        .progress = params->progress,
-        .progress_data = params->progress_data,
-    };
+    FastvlmPackingPlan plan = {.vision.plain =
+                                   model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32};
 
-    model->store = reader.store;
     model->precision = choose_precision(model, params->precision);
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
-        plan.stages[s] = find_matrix_type(model);
-    return fastvlm_vision_layout_detect(model->checkpoint, &reader.layout, error) &&
-           take_weights(model, &reader, &plan, error) &&
-           fastvlm_store_bind_own(model->store, error) &&
-           take_weights(model, &reader, &plan, error);
+        plan.vision.stages[s] = find_matrix_type(model);
+    plan.language = find_matrix_type(model);
+    return fastvlm_packing_load(model, params, &plan, error);
 }
 
 static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelParams *params,
@@ -133,8 +100,7 @@ static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelPa
 {
     model->checkpoint = fastvlm_open_model(name, error);
     return model->checkpoint && fastvlm_inspect_checkpoint(model->checkpoint, model->info, error) &&
-           load_tokenizer(model, error) && start_threads(model, params, error) &&
-           read_weights(model, params, error);
+           start_threads(model, params, error) && read_weights(model, params, error);
 }
 
 FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *params, GError **error)
@@ -166,6 +132,11 @@ const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *model)
 FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model)
 {
     return model->precision;
+}
+
+const char *fastvlm_model_get_cache_note(const FastvlmModel *model)
+{
+    return model->cache_note;
 }
 
 int fastvlm_model_get_n_threads(const FastvlmModel *model)

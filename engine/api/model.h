@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "kernels/kernels.h"
 #include "language/batcher.h"
+#include "load/packed.h"
 #include "vision/weights.h"
 
 struct _FastvlmModel {
@@ -22,7 +23,9 @@ struct _FastvlmModel {
     const FastvlmKernels *kernels;
     gboolean use_blas;
     FastvlmCheckpoint *checkpoint; /* mapped: embeddings are read from it */
+    FastvlmPacked *packed;         /* the file that they are in; NULL: in memory alone */
     FastvlmStore *store;           /* all numbers of the two */
+    char *cache_note;
     FastvlmVisionWeights vision;
     FastvlmLanguageWeights language;
     FastvlmBatcher *batcher; /* of the sessions' decoding */

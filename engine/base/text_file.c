@@ -113,6 +113,17 @@ json_t *fastvlm_text_file_read_object(const char *path, GError **error)
     return fastvlm_text_file_read_small_object(path, FASTVLM_TEXT_FILE_MAX_BYTES, error);
 }
 
+void fastvlm_file_add_status(const struct stat *status, GChecksum *sum)
+{
+    g_autofree char *text =
+        g_strdup_printf("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT
+                        " %" G_GINT64_FORMAT ".%09ld\n",
+                        (guint64)status->st_dev, (guint64)status->st_ino, (gint64)status->st_size,
+                        (gint64)status->st_mtim.tv_sec, (long)status->st_mtim.tv_nsec);
+
+    g_checksum_update(sum, (const guchar *)text, -1);
+}
+
 char *fastvlm_text_quote(const char *text)
 {
     gsize n_bytes = strnlen(text, QUOTE_MAX_BYTES + 1);

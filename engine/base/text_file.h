@@ -9,6 +9,7 @@
 #define FASTVLM_BASE_TEXT_FILE_H
 
 #include <jansson.h>
+#include <sys/stat.h>
 #include <fastvlm/error.h>
 
 /** Largest file taken, in bytes; the released vocab.json has 2.8 million. */
@@ -52,6 +53,9 @@ json_t *fastvlm_text_file_read_small_object(const char *path, gsize max_bytes, G
  */
 json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *path,
                                   GError **error);
+
+/** Adds device, inode, size and time of the last change to `sum`. */
+void fastvlm_file_add_status(const struct stat *status, GChecksum *sum);
 
 /** `text` for a message: escaped, shortened, in double quotes; free with g_free(). */
 char *fastvlm_text_quote(const char *text);

@@ -10,8 +10,10 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text_file.h"
 #include "load/shard_index.h"
 
 #define SINGLE_NAME "model.safetensors"
@@ -170,6 +172,27 @@ guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint)
     for (guint i = 0; i < checkpoint->files->len; i++)
         size += fastvlm_safetensors_get_size(checkpoint->files->pdata[i]);
     return size;
+}
+
+char *fastvlm_checkpoint_fingerprint(const FastvlmCheckpoint *checkpoint, const char *const *names)
+{
+    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
+    char *digits;
+
+    for (guint i = 0; i < checkpoint->files->len; i++)
+        fastvlm_safetensors_fingerprint(checkpoint->files->pdata[i], sum);
+    for (; *names; names++) {
+        g_autofree char *path = g_build_filename(checkpoint->path, *names, NULL);
+        struct stat status;
+
+        if (stat(path, &status) == 0)
+            fastvlm_file_add_status(&status, sum);
+        else
+            g_checksum_update(sum, (const guchar *)"-", 1);
+    }
+    digits = g_strdup(g_checksum_get_string(sum));
+    g_checksum_free(sum);
+    return digits;
 }
 
 char *fastvlm_checkpoint_dtypes(const FastvlmCheckpoint *checkpoint)

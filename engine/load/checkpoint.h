@@ -37,6 +37,12 @@ const FastvlmConfig *fastvlm_checkpoint_get_config(const FastvlmCheckpoint *chec
 /** Size of all weight files, in bytes. */
 guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint);
 
+/**
+ * A text of 64 hexadecimal digits that is another one as soon as the weight files, or the files `names`
+ * beside them (NULL-terminated; they may be missing), are others or were changed. Free with g_free().
+ */
+char *fastvlm_checkpoint_fingerprint(const FastvlmCheckpoint *checkpoint, const char *const *names);
+
 /** Dtypes of the floating-point tensors, as "BF16" or "BF16, F32"; free with g_free(). */
 char *fastvlm_checkpoint_dtypes(const FastvlmCheckpoint *checkpoint);
 

@@ -15,7 +15,7 @@
 #include "load/layout.h"
 
 typedef struct {
-    FastvlmCheckpoint *checkpoint;
+    const FastvlmCheckpoint *checkpoint;
     FastvlmVisionLayout layout;
     FastvlmStore *store;          /* where what is made of the tensors goes */
     FastvlmPool *pool;            /* may be NULL unless the store is to be filled */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text_file.h"
@@ -25,8 +26,9 @@ struct _FastvlmSafetensors {
     guint8 *map; /* [size] */
     gsize size;
     gsize data_begin; /* offset in the file */
-    json_t *header;   /* names and metadata live here */
-    GArray *views;    /* FastvlmTensorView, by offset */
+    struct stat status;
+    json_t *header; /* names and metadata live here */
+    GArray *views;  /* FastvlmTensorView, by offset */
     GHashTable *by_name;
 };
 
@@ -75,7 +77,8 @@ static gboolean map_file(FastvlmSafetensors *file, GError **error)
         close(fd);
         return FALSE;
     }
-    map = mmap(NULL, (gsize)size, PROT_READ, MAP_PRIVATE, fd, 0);
+    map = fstat(fd, &file->status) == 0 ? mmap(NULL, (gsize)size, PROT_READ, MAP_PRIVATE, fd, 0)
+                                        : MAP_FAILED;
     if (map == MAP_FAILED)
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot map: %s", file->path,
                     g_strerror(errno));
@@ -321,6 +324,12 @@ FastvlmSafetensors *fastvlm_safetensors_open(const char *path, GError **error)
 guint64 fastvlm_safetensors_get_size(const FastvlmSafetensors *file)
 {
     return file->size;
+}
+
+void fastvlm_safetensors_fingerprint(const FastvlmSafetensors *file, GChecksum *sum)
+{
+    fastvlm_file_add_status(&file->status, sum);
+    g_checksum_update(sum, file->map, (gssize)file->data_begin);
 }
 
 guint fastvlm_safetensors_get_n_tensors(const FastvlmSafetensors *file)

@@ -57,6 +57,12 @@ void fastvlm_safetensors_free(FastvlmSafetensors *file);
 /** Size of the file, in bytes. */
 guint64 fastvlm_safetensors_get_size(const FastvlmSafetensors *file);
 
+/**
+ * Adds to `sum` what tells this file from another and from itself after a change: device, inode, size,
+ * time of the last change, the whole header. The data are not read.
+ */
+void fastvlm_safetensors_fingerprint(const FastvlmSafetensors *file, GChecksum *sum);
+
 /** Number of tensors. */
 guint fastvlm_safetensors_get_n_tensors(const FastvlmSafetensors *file);
 

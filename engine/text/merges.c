@@ -22,7 +22,7 @@ typedef struct {
 } Loader;
 
 /* The slot that holds `pair`, or the empty one where it belongs. */
-static FastvlmMerge *find_slot(const FastvlmMerges *merges, guint64 pair)
+static const FastvlmMerge *find_slot(const FastvlmMerges *merges, guint64 pair)
 {
     /* The finaliser of MurmurHash3: ids are small numbers, their bits have to spread. */
     guint64 h = pair;
@@ -82,7 +82,8 @@ static gboolean add_line(Loader *loader, char *text, int line, GError **error)
         !find_piece(loader, blank + 1, line, &right, error) ||
         !find_piece(loader, loader->joined->str, line, &result, error))
         return FALSE;
-    FastvlmMerge *slot = find_slot(loader->merges, make_pair(left, right));
+    const FastvlmMerge *found = find_slot(loader->merges, make_pair(left, right));
+    FastvlmMerge *slot = loader->merges->own_slots + (found - loader->merges->slots);
     if (slot->result >= 0)
         return fail_line(loader, line, "this merge was there before", error);
     *slot = (FastvlmMerge){make_pair(left, right), loader->n_merges++, result};
@@ -119,10 +120,11 @@ static gboolean alloc_slots(FastvlmMerges *merges, const char *text, const char 
     guint32 n_slots = 16;
     while (n_slots < 2 * n_lines)
         n_slots *= 2;
-    merges->slots = g_new(FastvlmMerge, n_slots);
+    merges->own_slots = g_new(FastvlmMerge, n_slots);
+    merges->slots = merges->own_slots;
     merges->mask = n_slots - 1;
     for (guint32 i = 0; i < n_slots; i++)
-        merges->slots[i] = (FastvlmMerge){0, 0, -1};
+        merges->own_slots[i] = (FastvlmMerge){0, 0, -1};
     return TRUE;
 }
 
@@ -156,6 +158,6 @@ gboolean fastvlm_merges_load(FastvlmMerges *merges, json_t *pieces, const char *
 
 void fastvlm_merges_clear(FastvlmMerges *merges)
 {
-    g_free(merges->slots);
+    g_free(merges->own_slots);
     *merges = (FastvlmMerges){0};
 }

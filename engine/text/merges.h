@@ -20,8 +20,9 @@ typedef struct {
 
 /** An open hash table of merges; all zero is an empty one. Immutable once loaded. */
 typedef struct {
-    FastvlmMerge *slots; /* [mask + 1], at most half full */
+    const FastvlmMerge *slots; /* [mask + 1], at most half full */
     guint32 mask;
+    FastvlmMerge *own_slots; /* NULL: `slots` are someone else's */
 } FastvlmMerges;
 
 /**

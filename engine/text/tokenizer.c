@@ -14,6 +14,7 @@
 #include "text/bpe.h"
 #include "text/normalize.h"
 #include "text/pretokenize.h"
+#include "text/tables.h"
 
 struct _FastvlmTokenizer {
     FastvlmVocab vocab; /* with the names of added tokens that are not special */
@@ -48,6 +49,15 @@ static gboolean place_added(FastvlmVocab *vocab, json_t *pieces, const FastvlmAd
     return TRUE;
 }
 
+static gboolean make_expression(FastvlmTokenizer *tokenizer, GError **error)
+{
+    tokenizer->expression = fastvlm_pretokenizer_new();
+    if (tokenizer->expression == NULL)
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                    "this GLib does not take the tokenizer's expression: its PCRE needs Unicode");
+    return tokenizer->expression != NULL;
+}
+
 static gboolean load_parts(FastvlmTokenizer *tokenizer, json_t *pieces, const char *path,
                            const char *vocab_path, GError **error)
 {
@@ -61,13 +71,7 @@ static gboolean load_parts(FastvlmTokenizer *tokenizer, json_t *pieces, const ch
         if (!place_added(&tokenizer->vocab, pieces, &g_array_index(tokens, FastvlmAddedToken, i),
                          path, error))
             return FALSE;
-    tokenizer->expression = fastvlm_pretokenizer_new();
-    if (tokenizer->expression == NULL) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
-                    "this GLib does not take the tokenizer's expression: its PCRE needs Unicode");
-        return FALSE;
-    }
-    return TRUE;
+    return make_expression(tokenizer, error);
 }
 
 FastvlmTokenizer *fastvlm_tokenizer_load(const char *path, GError **error)
@@ -80,6 +84,37 @@ FastvlmTokenizer *fastvlm_tokenizer_load(const char *path, GError **error)
     gboolean ok = load_parts(tokenizer, pieces, path, vocab_path, error);
     json_decref(pieces);
     if (!ok)
+        g_clear_pointer(&tokenizer, fastvlm_tokenizer_free);
+    return tokenizer;
+}
+
+void fastvlm_tokenizer_write_tables(const FastvlmTokenizer *tokenizer, GByteArray *out)
+{
+    fastvlm_tables_write(&tokenizer->vocab, &tokenizer->merges, out);
+}
+
+static gboolean bind_parts(FastvlmTokenizer *tokenizer, const char *path, const void *tables,
+                           gsize n_bytes, GError **error)
+{
+    if (!fastvlm_tables_bind(tables, n_bytes, &tokenizer->vocab, &tokenizer->merges, error) ||
+        !fastvlm_added_tokens_load(&tokenizer->added, path, error))
+        return FALSE;
+    const GArray *tokens = tokenizer->added.tokens;
+    for (guint i = 0; i < tokens->len; i++) {
+        if (fastvlm_vocab_has(&tokenizer->vocab, g_array_index(tokens, FastvlmAddedToken, i).id))
+            continue;
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: an added token is not in the packed tables", path);
+        return FALSE;
+    }
+    return make_expression(tokenizer, error);
+}
+
+FastvlmTokenizer *fastvlm_tokenizer_new_from_tables(const char *path, const void *tables,
+                                                    gsize n_bytes, GError **error)
+{
+    FastvlmTokenizer *tokenizer = g_new0(FastvlmTokenizer, 1);
+    if (!bind_parts(tokenizer, path, tables, n_bytes, error))
         g_clear_pointer(&tokenizer, fastvlm_tokenizer_free);
     return tokenizer;
 }
@@ -97,7 +132,7 @@ void fastvlm_tokenizer_free(FastvlmTokenizer *tokenizer)
 
 int fastvlm_tokenizer_get_size(const FastvlmTokenizer *tokenizer)
 {
-    return (int)tokenizer->vocab.spans->len;
+    return (int)tokenizer->vocab.n_spans;
 }
 
 static void encode_word(const char *word, gsize n_bytes, gpointer user_data)

@@ -10,8 +10,6 @@
 #include "base/text_file.h"
 #include "text/byte_map.h"
 
-#define HOLE G_MAXUINT32
-
 int fastvlm_vocab_id_from_json(const json_t *value)
 {
     if (!json_is_integer(value))
@@ -22,19 +20,23 @@ int fastvlm_vocab_id_from_json(const json_t *value)
 
 gboolean fastvlm_vocab_has(const FastvlmVocab *vocab, int id)
 {
-    return id >= 0 && (guint)id < vocab->spans->len &&
-           g_array_index(vocab->spans, FastvlmVocabSpan, id).offset != HOLE;
+    return id >= 0 && (guint)id < vocab->n_spans && vocab->spans[id].offset != FASTVLM_VOCAB_HOLE;
 }
 
 void fastvlm_vocab_add(FastvlmVocab *vocab, int id, const char *bytes, gsize n_bytes)
 {
-    FastvlmVocabSpan hole = {HOLE, 0};
-    while (vocab->spans->len <= (guint)id)
-        g_array_append_val(vocab->spans, hole);
+    FastvlmVocabSpan hole = {FASTVLM_VOCAB_HOLE, 0};
+    GArray *spans = vocab->own_spans;
+    while (spans->len <= (guint)id)
+        g_array_append_val(spans, hole);
     /* The files have at most 64 MiB each: offsets fit. */
-    g_array_index(vocab->spans, FastvlmVocabSpan, id) =
-        (FastvlmVocabSpan){(guint32)vocab->bytes->len, (guint32)n_bytes};
-    g_string_append_len(vocab->bytes, bytes, (gssize)n_bytes);
+    g_array_index(spans, FastvlmVocabSpan, id) =
+        (FastvlmVocabSpan){(guint32)vocab->own_bytes->len, (guint32)n_bytes};
+    g_string_append_len(vocab->own_bytes, bytes, (gssize)n_bytes);
+    vocab->spans = (const FastvlmVocabSpan *)(const void *)spans->data;
+    vocab->n_spans = spans->len;
+    vocab->bytes = vocab->own_bytes->str;
+    vocab->n_bytes = (guint32)vocab->own_bytes->len;
 }
 
 const char *fastvlm_vocab_get(const FastvlmVocab *vocab, int id, gsize *n_bytes)
@@ -42,9 +44,8 @@ const char *fastvlm_vocab_get(const FastvlmVocab *vocab, int id, gsize *n_bytes)
     *n_bytes = 0;
     if (!fastvlm_vocab_has(vocab, id))
         return "";
-    FastvlmVocabSpan span = g_array_index(vocab->spans, FastvlmVocabSpan, id);
-    *n_bytes = span.n_bytes;
-    return vocab->bytes->str + span.offset;
+    *n_bytes = vocab->spans[id].n_bytes;
+    return vocab->bytes + vocab->spans[id].offset;
 }
 
 /* Spells `piece` in bytes; FALSE where it is empty or a character stands for no byte. */
@@ -98,9 +99,10 @@ static gboolean check_bytes(const FastvlmVocab *vocab, const char *path, GError 
 
 gboolean fastvlm_vocab_init(FastvlmVocab *vocab, json_t *pieces, const char *path, GError **error)
 {
-    vocab->spans = g_array_sized_new(FALSE, FALSE, sizeof(FastvlmVocabSpan),
-                                     (guint)MIN(json_object_size(pieces), FASTVLM_VOCAB_MAX_SIZE));
-    vocab->bytes = g_string_new(NULL);
+    vocab->own_spans =
+        g_array_sized_new(FALSE, FALSE, sizeof(FastvlmVocabSpan),
+                          (guint)MIN(json_object_size(pieces), FASTVLM_VOCAB_MAX_SIZE));
+    vocab->own_bytes = g_string_new(NULL);
     memset(vocab->byte_id, 0xff, sizeof vocab->byte_id);
     g_autoptr(GString) scratch = g_string_new(NULL);
     const char *piece;
@@ -112,9 +114,9 @@ gboolean fastvlm_vocab_init(FastvlmVocab *vocab, json_t *pieces, const char *pat
 
 void fastvlm_vocab_clear(FastvlmVocab *vocab)
 {
-    if (vocab->spans != NULL)
-        g_array_unref(vocab->spans);
-    if (vocab->bytes != NULL)
-        g_string_free(vocab->bytes, TRUE);
+    if (vocab->own_spans != NULL)
+        g_array_unref(vocab->own_spans);
+    if (vocab->own_bytes != NULL)
+        g_string_free(vocab->own_bytes, TRUE);
     *vocab = (FastvlmVocab){0};
 }

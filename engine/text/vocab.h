@@ -16,16 +16,23 @@
 /** One more than the largest id a file may name; the largest released is 151,664. */
 #define FASTVLM_VOCAB_MAX_SIZE (1 << 20)
 
-/** Where the bytes of an id lie; a hole has offset G_MAXUINT32. */
+/** The offset of an id that stands for nothing. */
+#define FASTVLM_VOCAB_HOLE G_MAXUINT32
+
+/** Where the bytes of an id lie. */
 typedef struct {
     guint32 offset;
     guint32 n_bytes;
 } FastvlmVocabSpan;
 
 typedef struct {
-    GArray *spans;       /* FastvlmVocabSpan [one more than the largest id] */
-    GString *bytes;      /* of all pieces, one after the other */
+    const FastvlmVocabSpan *spans; /* [n_spans], NULL while pieces are added */
+    const char *bytes;             /* of all pieces, one after the other */
+    guint32 n_spans;               /* one more than the largest id */
+    guint32 n_bytes;
     gint32 byte_id[256]; /* the id of each single byte: every text can be encoded */
+    GArray *own_spans;   /* NULL: `spans` and `bytes` are someone else's */
+    GString *own_bytes;
 } FastvlmVocab;
 
 /**
@@ -43,7 +50,10 @@ void fastvlm_vocab_clear(FastvlmVocab *vocab);
 /** TRUE where `id` stands for something, if only for no bytes. */
 gboolean fastvlm_vocab_has(const FastvlmVocab *vocab, int id);
 
-/** Lets the unused `id`, 0 .. FASTVLM_VOCAB_MAX_SIZE - 1, stand for `n_bytes` bytes. */
+/**
+ * Lets the unused `id`, 0 .. FASTVLM_VOCAB_MAX_SIZE - 1, stand for `n_bytes` bytes; `vocab` is one that
+ * fastvlm_vocab_init() made.
+ */
 void fastvlm_vocab_add(FastvlmVocab *vocab, int id, const char *bytes, gsize n_bytes);
 
 /** The bytes of `id`, none where it is a hole or out of range. */

@@ -9,13 +9,14 @@
  *
  * error.h      what can go wrong            image.h     pixels, and what the encoder sees
  * tokenizer.h  text to ids and back         model.h     weights, shared
- * session.h    one timeline: picture, prompt, answer
+ * session.h    one timeline: picture, prompt, answer         cache.h     packed copies on the disk
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #ifndef FASTVLM_FASTVLM_H
 #define FASTVLM_FASTVLM_H
 
+#include <fastvlm/cache.h>
 #include <fastvlm/error.h>
 #include <fastvlm/image.h>
 #include <fastvlm/model.h>

@@ -38,6 +38,15 @@ FASTVLM_API gboolean fastvlm_precision_from_string(const char *name, FastvlmPrec
  */
 typedef gboolean (*FastvlmProgressFunc)(double fraction, gpointer user_data);
 
+/**
+ * Told before a packed copy (cache.h) is written to the disk, from the thread that loads.
+ *
+ * @param path     of the copy
+ * @param n_bytes  its size
+ * @return FALSE to do without
+ */
+typedef gboolean (*FastvlmCacheFunc)(const char *path, guint64 n_bytes, gpointer user_data);
+
 /** How to load; all zero is the default. */
 typedef struct {
     FastvlmPrecision precision;
@@ -45,6 +54,9 @@ typedef struct {
     int worker_nice;              /* nice value of the worker threads, 0 .. 19 */
     FastvlmProgressFunc progress; /* may be NULL */
     gpointer progress_data;
+    gboolean no_cache;             /* neither use a packed copy nor write one */
+    FastvlmCacheFunc cache_notice; /* may be NULL */
+    gpointer cache_notice_data;
 } FastvlmModelParams;
 
 /** What a checkpoint is; see `fastvlm info`. Strings live as long as the struct. */
@@ -70,8 +82,10 @@ typedef struct {
     int max_positions;
     gboolean tied_head;       /* the head is the embedding */
     char *head_note;          /* where the file's lm_head contradicts the flag; else NULL */
-    guint64 memory_f32_bytes; /* what weights take in memory in f32, without activations */
-    char *licence_note;       /* of the checkpoint */
+    guint64 memory_f32_bytes; /* what weights take in memory, without activations */
+    guint64 memory_bf16_bytes;
+    guint64 memory_int8_bytes;
+    char *licence_note; /* of the checkpoint */
 } FastvlmModelInfo;
 
 FASTVLM_API void fastvlm_model_info_free(FastvlmModelInfo *info);
@@ -99,7 +113,8 @@ FASTVLM_API char *fastvlm_model_resolve(const char *name);
 FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error);
 
 /**
- * Loads a model. Blocks (seconds for gigabytes); call it from a thread that may.
+ * Loads a model. Blocks (seconds for gigabytes, a moment where there is a packed copy: cache.h); call
+ * it from a thread that may.
  *
  * Tokenizer files may be missing: then only fastvlm_session_generate() with ids works.
  *
@@ -112,7 +127,10 @@ FASTVLM_API FastvlmModel *fastvlm_model_load(const char *name, const FastvlmMode
 /** Adds a reference. Thread-safe. */
 FASTVLM_API FastvlmModel *fastvlm_model_ref(FastvlmModel *model);
 
-/** Drops a reference; the last one frees weights and threads. NULL is fine. Thread-safe. */
+/**
+ * Drops a reference; the last one frees weights and threads, and waits until a packed copy that is being
+ * written is on the disk. NULL is fine. Thread-safe.
+ */
 FASTVLM_API void fastvlm_model_unref(FastvlmModel *model);
 
 /** What was loaded; owned by the model. */
@@ -120,6 +138,12 @@ FASTVLM_API const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *m
 
 /** The precision in use, never AUTO. */
 FASTVLM_API FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model);
+
+/**
+ * What became of the packed copy, for people: "read from PATH", "written to PATH" (which goes on while
+ * the model is used; fastvlm_model_unref() waits for it), or "none: " and why. Owned by the model.
+ */
+FASTVLM_API const char *fastvlm_model_get_cache_note(const FastvlmModel *model);
 
 /** Threads that compute, the caller's included. */
 FASTVLM_API int fastvlm_model_get_n_threads(const FastvlmModel *model);
