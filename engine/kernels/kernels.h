@@ -80,7 +80,13 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 
 /** What a tier has of its own: X(name, tier). A tier takes all else from the one it builds upon. */
 #define FASTVLM_KERNELS_AVX_VNNI(X) X(gemm_int8, avx_vnni) X(round_rows_int8, avx_vnni)
-#define FASTVLM_KERNELS_AVX512(X) X(gemm_f32, avx512) X(gemm_bf16, avx512) X(gemm_int8, avx512)
+/* clang-format off */
+#define FASTVLM_KERNELS_AVX512(X) \
+    X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(silu_mul_f32, avx512) \
+    X(softmax_f32, avx512) X(dot_f32, avx512) X(axpy_f32, avx512) \
+    X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
+    X(gemm_bf16, avx512) X(gemm_int8, avx512)
+/* clang-format on */
 #define FASTVLM_KERNELS_AVX512_VNNI(X) X(gemm_int8, avx512_vnni) X(round_rows_int8, avx512_vnni)
 #define FASTVLM_KERNELS_AVX512_BF16(X) X(gemm_bf16, avx512_bf16) X(round_rows_bf16, avx512_bf16)
 #define FASTVLM_KERNELS_NEON_DOTPROD(X) X(gemm_int8, neon_dotprod)

@@ -274,7 +274,7 @@ EMULATED EmulatedSi emulate_maskz_mov_epi16(__mmask32 mask, EmulatedSi v)
 /** To an integer, to nearest even: all that our kernels ask of it. */
 EMULATED EmulatedPs emulate_round_ps(EmulatedPs v)
 {
-    const int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    enum { mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
 
     return (EmulatedPs){{_mm256_round_ps(v.half[0], mode), _mm256_round_ps(v.half[1], mode)}};
 }
