@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 _fastvlm_options() {
-    local model="--model --precision --threads --json --help"
+    local model="--model --precision --threads --no-cache --json --help"
     case $1 in
     caption)
         echo "$model --prompt --system-prompt --resolution --fit --max-tokens --temperature" \
@@ -12,11 +12,12 @@ _fastvlm_options() {
     info) echo "$model" ;;
     bench) echo "$model --resolution --prompt-tokens --decode-tokens --runs" ;;
     tokenize) echo "--jsonl --json --help" ;;
+    cache) echo "list clear --json --help" ;;
     preprocess) echo "--resolution --fit --output --json --help" ;;
     dump)
         echo "$model --resolution --fit --prompt --prefix-ids --suffix-ids --max-tokens --output"
         ;;
-    *) echo "caption info bench tokenize preprocess dump --help --version" ;;
+    *) echo "caption info bench tokenize preprocess dump cache --help --version" ;;
     esac
 }
 
@@ -29,7 +30,7 @@ _fastvlm() {
     --model) mapfile -t COMPREPLY < <(compgen -W "demo" -- "$word"; compgen -d -- "$word") ;;
     --output | --jsonl) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *)
-        if [[ $word == -* || -z $command ]]; then
+        if [[ $word == -* || -z $command || $command == cache ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$(_fastvlm_options "$command")" -- "$word")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$word")

@@ -168,10 +168,11 @@ static json_t *describe(const Bench *bench)
     json_object_set_new(object, "model", output_json_path(bench->common.model));
     json_object_set_new(
         object, "precision",
-        json_string(fastvlm_precision_to_string(fastvlm_model_get_precision(model))));
+        json_string(fastvlm_model_get_precision_note(model)));
     json_object_set_new(object, "threads", json_integer(fastvlm_model_get_n_threads(model)));
     json_object_set_new(object, "cpu_tier", json_string(fastvlm_cpu_tier()));
     json_object_set_new(object, "blas", json_string(fastvlm_blas_name()));
+    json_object_set_new(object, "cache", output_json_path(fastvlm_model_get_cache_note(model)));
     json_object_set_new(object, "resolution", json_integer(bench->resolution));
     json_object_set_new(object, "prompt_tokens", json_integer(bench->n_prompt_tokens));
     json_object_set_new(object, "decode_tokens", json_integer(bench->n_decode_tokens));
@@ -302,6 +303,7 @@ static int run_bench(const ToolCommand *command, int argc, char **argv)
         MODEL_OPTION(&bench.common),
         PRECISION_OPTION(&bench.common),
         THREADS_OPTION(&bench.common),
+        NO_CACHE_OPTION(&bench.common),
         JSON_OPTION(&bench.common),
         OPTION_END,
     };

@@ -243,6 +243,7 @@ static int run_caption(const ToolCommand *command, int argc, char **argv)
         MODEL_OPTION(&caption.common),
         PRECISION_OPTION(&caption.common),
         THREADS_OPTION(&caption.common),
+        NO_CACHE_OPTION(&caption.common),
         JSON_OPTION(&caption.common),
         OPTION_END,
     };

@@ -121,6 +121,9 @@ static int write_dump(Dump *dump, const char *path)
 {
     GError *error = NULL;
     OutputFile file;
+    /* References are f32, so what is held against them is too, unless it is said otherwise. */
+    if (dump->common.precision == FASTVLM_PRECISION_AUTO)
+        dump->common.precision = FASTVLM_PRECISION_F32;
     if (loading_check_precision(&dump->common) != EXIT_OK)
         return EXIT_FAILED;
     if (!output_file_begin(&file, dump->output, &error))
@@ -170,6 +173,7 @@ static int run_dump(const ToolCommand *command, int argc, char **argv)
         MODEL_OPTION(&dump.common),
         PRECISION_OPTION(&dump.common),
         THREADS_OPTION(&dump.common),
+        NO_CACHE_OPTION(&dump.common),
         JSON_OPTION(&dump.common),
         OPTION_END,
     };

@@ -4,8 +4,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include <fastvlm/cache.h>
 #include <fastvlm/model.h>
 
 #include "tools/loading.h"
@@ -59,6 +61,37 @@ static json_t *describe_language(const FastvlmModelInfo *info)
                      info->tied_head, "head_note", make_text(info->head_note));
 }
 
+/* A copy of this checkpoint, perhaps of an earlier state of it. */
+static gboolean is_copy_of(const FastvlmCacheEntry *entry, const char *path)
+{
+    char *real = realpath(path, NULL);
+    gboolean same = real && g_strcmp0(entry->model, real) == 0;
+    free(real);
+    return same;
+}
+
+/* {"directory", "copies": {precision: bytes}}; null where copies are neither read nor written. */
+static json_t *describe_cache(const FastvlmModelInfo *info, const ModelArguments *arguments)
+{
+    FastvlmCacheConfig *config = fastvlm_cache_get_config();
+    GPtrArray *entries = fastvlm_cache_list(NULL);
+    json_t *copies = json_object();
+    for (guint i = 0; entries && i < entries->len; i++) {
+        const FastvlmCacheEntry *entry = entries->pdata[i];
+        if (is_copy_of(entry, info->path))
+            json_object_set_new(copies, entry->precision, json_integer((json_int_t)entry->n_bytes));
+    }
+    json_t *cache = json_null();
+    if (config->directory && !arguments->no_cache)
+        cache = json_pack("{s:o, s:I, s:O}", "directory", output_json_path(config->directory),
+                          "limit_bytes", (json_int_t)config->limit_bytes, "copies", copies);
+    json_decref(copies);
+    if (entries)
+        g_ptr_array_unref(entries);
+    fastvlm_cache_config_free(config);
+    return cache;
+}
+
 static void report_json(const FastvlmModelInfo *info, const ModelArguments *arguments)
 {
     int side = info->resolution / 64;
@@ -76,7 +109,10 @@ static void report_json(const FastvlmModelInfo *info, const ModelArguments *argu
     json_object_set_new(object, "language", describe_language(info));
     json_object_set_new(object, "precisions", json_pack("[sss]", "f32", "bf16", "int8"));
     json_object_set_new(object, "weights_bytes",
-                        json_pack("{s:I}", "f32", (json_int_t)info->memory_f32_bytes));
+                        json_pack("{s:I, s:I, s:I}", "f32", (json_int_t)info->memory_f32_bytes,
+                                  "bf16", (json_int_t)info->memory_bf16_bytes, "int8",
+                                  (json_int_t)info->memory_int8_bytes));
+    json_object_set_new(object, "cache", describe_cache(info, arguments));
     json_object_set_new(object, "threads", json_integer(get_n_threads(arguments)));
     json_object_set_new(object, "cpu_tier", json_string(fastvlm_cpu_tier()));
     json_object_set_new(object, "blas", json_string(fastvlm_blas_name()));
@@ -139,6 +175,33 @@ static void report_language(const FastvlmModelInfo *info)
                      info->head_note ? "; " : "", info->head_note ? info->head_note : "");
 }
 
+static void report_cache(const FastvlmModelInfo *info, const ModelArguments *arguments)
+{
+    FastvlmCacheConfig *config = fastvlm_cache_get_config();
+    GPtrArray *entries = fastvlm_cache_list(NULL);
+    GString *copies = g_string_new(NULL);
+    for (guint i = 0; entries && i < entries->len; i++) {
+        const FastvlmCacheEntry *entry = entries->pdata[i];
+        if (!is_copy_of(entry, info->path))
+            continue;
+        char *size = format_size(entry->n_bytes);
+        g_string_append_printf(copies, "%s%s (%s)", copies->len ? ", " : "", entry->precision,
+                               size);
+        g_free(size);
+    }
+    if (arguments->no_cache)
+        write_row("cache", "off, by --no-cache");
+    else if (!config->directory)
+        write_row_format("cache", "off: %s", config->problem);
+    else
+        write_row_format("cache", "%s; packed copies of this model: %s", config->directory,
+                         copies->len ? copies->str : "none");
+    g_string_free(copies, TRUE);
+    if (entries)
+        g_ptr_array_unref(entries);
+    fastvlm_cache_config_free(config);
+}
+
 static void report_table(const FastvlmModelInfo *info, const ModelArguments *arguments)
 {
     const int *blocks = info->vision_blocks, *dims = info->vision_dims;
@@ -146,7 +209,9 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
     write_row_format("model", "%s", info->path);
     write_row_format("layout", "%s", info->layout);
     char *stored = format_size(info->file_size_bytes);
-    char *loaded = format_size(info->memory_f32_bytes);
+    char *f32 = format_size(info->memory_f32_bytes);
+    char *bf16 = format_size(info->memory_bf16_bytes);
+    char *int8 = format_size(info->memory_int8_bytes);
     write_row_format("weights", "%s as %s", stored, info->stored_dtypes);
     write_row_format(
         "parameters", "%.2f M: vision %.2f M, projector %.2f M, language %.2f M",
@@ -161,14 +226,19 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
                      dims[2], dims[3], dims[4]);
     report_language(info);
     write_row("precision", "f32, bf16 or int8; auto means f32");
-    write_row_format("memory",
-                     "%s for the weights in f32; fastvlm bench measures the whole, with a picture",
-                     loaded);
+    write_row_format(
+        "memory",
+        "%s for the weights in f32, %s in bf16, %s in int8; fastvlm bench measures the "
+        "whole, with a picture",
+        f32, bf16, int8);
+    report_cache(info, arguments);
     write_row_format("processor", "%s kernels, %d threads, %s", fastvlm_cpu_tier(),
                      get_n_threads(arguments), fastvlm_blas_name());
     write_row("licence", info->licence_note ? info->licence_note : "not said by the checkpoint");
     g_free(stored);
-    g_free(loaded);
+    g_free(f32);
+    g_free(bf16);
+    g_free(int8);
 }
 
 static int report(const ModelArguments *arguments)
@@ -190,8 +260,9 @@ static int report(const ModelArguments *arguments)
 static int run_info(const ToolCommand *command, int argc, char **argv)
 {
     ModelArguments common = MODEL_ARGUMENTS_DEFAULT;
-    const Option options[] = {MODEL_OPTION(&common), PRECISION_OPTION(&common),
-                              THREADS_OPTION(&common), JSON_OPTION(&common), OPTION_END};
+    const Option options[] = {MODEL_OPTION(&common),   PRECISION_OPTION(&common),
+                              THREADS_OPTION(&common), NO_CACHE_OPTION(&common),
+                              JSON_OPTION(&common),    OPTION_END};
     GPtrArray *arguments = g_ptr_array_new();
     int code = EXIT_OK;
     if (options_parse(command, options, argc, argv, arguments, &code)) {

@@ -5,8 +5,13 @@
  */
 #include "tools/loading.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+
+#define TOLD_BYTES ((guint64)1 << 30)
 
 const char *const precision_names[] = {"auto", "f32", "bf16", "int8", "int4", NULL};
 const char *const fit_names[] = {"pad", "crop", "stretch", NULL};
@@ -28,6 +33,17 @@ static gboolean report_progress(double fraction, gpointer data)
     return !interrupt_raised();
 }
 
+/* Gigabytes are not written behind anybody's back; nobody reads this but at a terminal. */
+static gboolean announce_copy(const char *path, guint64 n_bytes, gpointer data)
+{
+    if (n_bytes > TOLD_BYTES && isatty(STDERR_FILENO))
+        fprintf(stderr,
+                "fastvlm: keeps a packed copy of %.1f GB, so that the next load takes a moment "
+                "(--no-cache: none): %s\n",
+                n_bytes / 1e9, path);
+    return TRUE;
+}
+
 FastvlmModel *loading_load(const ModelArguments *arguments, GError **error)
 {
     char *label = g_strdup_printf("loading %s", arguments->model);
@@ -38,6 +54,8 @@ FastvlmModel *loading_load(const ModelArguments *arguments, GError **error)
         .n_threads = arguments->n_threads,
         .progress = report_progress,
         .progress_data = progress,
+        .no_cache = arguments->no_cache,
+        .cache_notice = announce_copy,
     };
     return fastvlm_model_load(arguments->model, &params, error);
 }

@@ -18,6 +18,7 @@ typedef struct {
     const char *model;
     int precision; /* a FastvlmPrecision */
     int n_threads; /* 0: as many as the CPUs this process may use */
+    gboolean no_cache;
     gboolean json;
 } ModelArguments;
 
@@ -37,6 +38,9 @@ extern const char *const fit_names[];
 #define THREADS_OPTION(arguments)                                   \
     OPTION_ROW(OPTION_INT, "threads", &(arguments)->n_threads, "N", \
                "default: as many as there are CPUs to use", .min = 0, .max = 256)
+#define NO_CACHE_OPTION(arguments)                                    \
+    OPTION_ROW(OPTION_FLAG, "no-cache", &(arguments)->no_cache, NULL, \
+               "neither use nor write a packed copy of the model")
 #define JSON_OPTION(arguments) \
     OPTION_ROW(OPTION_FLAG, "json", &(arguments)->json, NULL, "write JSON, one object a line")
 #define RESOLUTION_OPTION(value)                                                           \

@@ -41,6 +41,7 @@ extern const ToolCommand tool_command_tokenize;
 extern const ToolCommand tool_command_preprocess;
 extern const ToolCommand tool_command_dump;
 extern const ToolCommand tool_command_info;
+extern const ToolCommand tool_command_cache;
 
 /**
  * Writes the line "fastvlm: MESSAGE" to standard error, line breaks and control characters made

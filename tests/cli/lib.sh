@@ -8,7 +8,9 @@
 set -u
 LC_ALL=C.UTF-8
 export LC_ALL
-unset FASTVLM_MODELS
+unset FASTVLM_MODELS FASTVLM_CACHE_SIZE FASTVLM_CACHE_MIN_SIZE
+FASTVLM_CACHE=off # no test touches the user's
+export FASTVLM_CACHE
 n_checks=0
 n_failed=0
 work=$(mktemp -d) || exit 1

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 . "$SOURCE_ROOT/tests/cli/lib.sh"
 
-commands="caption info bench tokenize preprocess dump"
+commands="caption info bench tokenize preprocess dump cache"
 
 run --version
 check "--version" is_success
@@ -25,7 +25,7 @@ for name in $commands; do
     check "$name has --json" grep -qx -- --json "options.$name"
 done
 for name in caption info bench dump; do
-    for option in --model --precision --threads; do
+    for option in --model --precision --threads --no-cache; do
         check "$name has $option" grep -qx -- "$option" "options.$name"
     done
 done
