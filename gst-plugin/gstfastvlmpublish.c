@@ -155,7 +155,7 @@ static void note_model(gpointer user_data, const FastvlmModel *model)
     GstFastvlmCaption *self = user_data;
 
     gst_fastvlm_stats_set_model(self->stats, fastvlm_model_get_info(model)->path,
-                                fastvlm_precision_to_string(fastvlm_model_get_precision(model)));
+                                fastvlm_model_get_precision_note(model));
 }
 
 /* A camera's prompt that is too long must not flood the bus: the same words once in a while. */

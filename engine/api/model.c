@@ -9,6 +9,7 @@
 
 #include "api/inspect.h"
 #include "api/packing.h"
+#include "api/precision.h"
 #include "kernels/blas.h"
 
 FastvlmModel *fastvlm_model_ref(FastvlmModel *model)
@@ -29,6 +30,7 @@ void fastvlm_model_unref(FastvlmModel *model)
     fastvlm_tokenizer_free(model->tokenizer);
     fastvlm_packed_free(model->packed);
     g_free(model->cache_note);
+    g_free(model->precision_note);
     fastvlm_model_info_free(model->info);
     fastvlm_checkpoint_free(model->checkpoint);
     g_free(model);
@@ -65,34 +67,12 @@ static gboolean start_threads(FastvlmModel *model, const FastvlmModelParams *par
     return model->pool != NULL;
 }
 
-/** What AUTO stands for here. */
-static FastvlmPrecision choose_precision(const FastvlmModel *model, FastvlmPrecision wanted)
-{
-    return wanted == FASTVLM_PRECISION_AUTO ? FASTVLM_PRECISION_F32 : wanted;
-}
-
-static FastvlmMatrixType find_matrix_type(const FastvlmModel *model)
-{
-    switch (model->precision) {
-    case FASTVLM_PRECISION_BF16:
-        return FASTVLM_MATRIX_BF16;
-    case FASTVLM_PRECISION_INT8:
-        return FASTVLM_MATRIX_INT8;
-    default:
-        return model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32;
-    }
-}
-
 static gboolean read_weights(FastvlmModel *model, const FastvlmModelParams *params, GError **error)
 {
-    FastvlmPackingPlan plan = {.vision.plain =
-                                   model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32};
+    FastvlmPackingPlan plan;
 
-    model->precision = choose_precision(model, params->precision);
-    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
-        plan.vision.stages[s] = find_matrix_type(model);
-    plan.language = find_matrix_type(model);
-    return fastvlm_packing_load(model, params, &plan, error);
+    return fastvlm_precision_plan(model, params, &plan, error) &&
+           fastvlm_packing_load(model, params, &plan, error);
 }
 
 static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelParams *params,
@@ -132,6 +112,11 @@ const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *model)
 FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model)
 {
     return model->precision;
+}
+
+const char *fastvlm_model_get_precision_note(const FastvlmModel *model)
+{
+    return model->precision_note;
 }
 
 const char *fastvlm_model_get_cache_note(const FastvlmModel *model)

@@ -18,6 +18,7 @@ struct _FastvlmModel {
     gatomicrefcount references;
     FastvlmModelInfo *info;
     FastvlmPrecision precision;
+    char *precision_note;        /* for people: where AUTO kept a stage from int8 */
     FastvlmTokenizer *tokenizer; /* NULL: the checkpoint has no tokenizer files */
     FastvlmPool *pool;
     const FastvlmKernels *kernels;

@@ -17,6 +17,7 @@
 
 #define SUFFIX ".packed"
 #define PART_SUFFIX ".part"
+#define VERDICT_SUFFIX ".verdict"
 #define PART_AGE_S 60 /* younger ones may be of a process that has not locked its own yet */
 #define DEFAULT_LIMIT ((guint64)8 << 30)
 #define DEFAULT_MIN ((guint64)64 << 20)
@@ -95,16 +96,28 @@ FastvlmCacheConfig *fastvlm_cache_get_config(void)
     return config;
 }
 
-char *fastvlm_cache_name_file(const FastvlmCacheConfig *config, const char *directory,
-                              const char *plan)
+static char *name_file(const FastvlmCacheConfig *config, const char *directory, const char *kind,
+                       const char *suffix)
 {
     char *real = realpath(directory, NULL);
     g_autofree char *digits =
         g_compute_checksum_for_string(G_CHECKSUM_SHA256, real ? real : directory, -1);
-    g_autofree char *name = g_strdup_printf("%.16s-%s" SUFFIX, digits, plan);
+    g_autofree char *name = g_strdup_printf("%.16s-%s%s", digits, kind, suffix);
 
     free(real);
     return g_build_filename(config->directory, name, NULL);
+}
+
+char *fastvlm_cache_name_file(const FastvlmCacheConfig *config, const char *directory,
+                              const char *plan)
+{
+    return name_file(config, directory, plan, SUFFIX);
+}
+
+char *fastvlm_cache_name_verdict(const FastvlmCacheConfig *config, const char *directory,
+                                 const char *kind)
+{
+    return name_file(config, directory, kind, VERDICT_SUFFIX);
 }
 
 /** Whether no process has the file locked. */
@@ -288,11 +301,15 @@ static gboolean remove_all(const char *directory, const char *suffix, guint *n_r
 gboolean fastvlm_cache_clear(guint *n_removed, guint64 *n_bytes, GError **error)
 {
     g_autofree char *directory = NULL;
+    guint n_verdicts = 0; /* some bytes each: not counted */
+    guint64 n_verdict_bytes = 0;
 
     *n_removed = 0;
     *n_bytes = 0;
     if (!find_directory(&directory, error))
         return FALSE;
-    return !directory || (remove_all(directory, SUFFIX, n_removed, n_bytes, error) &&
-                          remove_all(directory, PART_SUFFIX, n_removed, n_bytes, error));
+    return !directory ||
+           (remove_all(directory, SUFFIX, n_removed, n_bytes, error) &&
+            remove_all(directory, PART_SUFFIX, n_removed, n_bytes, error) &&
+            remove_all(directory, VERDICT_SUFFIX, &n_verdicts, &n_verdict_bytes, error));
 }

@@ -17,6 +17,10 @@
 char *fastvlm_cache_name_file(const FastvlmCacheConfig *config, const char *directory,
                               const char *plan);
 
+/** The file for what was measured on the checkpoint in `directory`; `kind` is letters and digits. */
+char *fastvlm_cache_name_verdict(const FastvlmCacheConfig *config, const char *directory,
+                                 const char *kind);
+
 /**
  * Makes the directory, removes what dead processes left there, and old copies until `n_bytes` more
  * keep to the limit.

@@ -218,6 +218,11 @@ FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model)
                                                              : model->params.precision;
 }
 
+const char *fastvlm_model_get_precision_note(const FastvlmModel *model)
+{
+    return fastvlm_precision_to_string(fastvlm_model_get_precision(model));
+}
+
 const char *fastvlm_precision_to_string(FastvlmPrecision precision)
 {
     static const char *const names[] = {"auto", "f32", "bf16", "int8", "int4"};

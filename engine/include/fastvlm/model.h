@@ -17,7 +17,13 @@ G_BEGIN_DECLS
 typedef struct _FastvlmModel FastvlmModel;
 
 typedef enum {
-    FASTVLM_PRECISION_AUTO, /* what is best on this machine; f32 in this version */
+    /**
+     * What is best here: with kernels for this processor int8, but for those stages of the encoder
+     * that int8 takes too far from what they compute otherwise. That is measured when a checkpoint is
+     * first loaded, on pictures of the engine's own, and remembered beside the packed copies
+     * (cache.h). On a processor with plain kernels alone it is f32.
+     */
+    FASTVLM_PRECISION_AUTO,
     FASTVLM_PRECISION_F32,
     FASTVLM_PRECISION_BF16, /* weights and inputs of products bf16, sums f32 */
     FASTVLM_PRECISION_INT8, /* weights int8 by output channel, inputs int8 by row, sums int32 */
@@ -139,6 +145,9 @@ FASTVLM_API const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *m
 /** The precision in use, never AUTO. */
 FASTVLM_API FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model);
 
+/** The same for people, as "int8 (encoder stages 4, 5 in bf16)". Owned by the model. */
+FASTVLM_API const char *fastvlm_model_get_precision_note(const FastvlmModel *model);
+
 /**
  * What became of the packed copy, for people: "read from PATH", "written to PATH" (which goes on while
  * the model is used; fastvlm_model_unref() waits for it), or "none: " and why. Owned by the model.
@@ -153,8 +162,8 @@ FASTVLM_API const FastvlmTokenizer *fastvlm_model_get_tokenizer(const FastvlmMod
 
 /**
  * The kernel tier this process runs on: "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni" or
- * "avx512_bf16". The environment variable FASTVLM_TIER, set to one of them, holds it to the highest that
- * this processor has up to that one.
+ * "avx512_bf16", on ARM "neon", "neon_dotprod" or "neon_bf16". The environment variable FASTVLM_TIER,
+ * set to one of them, holds it to the highest that this processor has up to that one.
  */
 FASTVLM_API const char *fastvlm_cpu_tier(void);
 

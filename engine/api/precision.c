@@ -1,0 +1,192 @@
+/*
+ * Plans precisions; measures int8 on a checkpoint once and keeps the verdict:
+ *
+ *     KEY of the checkpoint, the precision it was held against, "iiiib", cosine
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "api/precision.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load/cache.h"
+#include "vision/verdict.h"
+
+#define VERDICT_LINE "fastvlm verdict 1"
+
+static FastvlmMatrixType find_plain_type(const FastvlmModel *model)
+{
+    return model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32;
+}
+
+static void fill_plan(FastvlmPackingPlan *plan, FastvlmMatrixType type)
+{
+    plan->language = type;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        plan->vision.stages[s] = type;
+}
+
+/** What a stage computes in that may not be int8: the fastest that is as good as f32. */
+static FastvlmMatrixType find_safe_type(const FastvlmModel *model)
+{
+    const FastvlmTier tier = model->kernels->tier;
+
+    return tier == FASTVLM_TIER_AVX512_BF16 || tier == FASTVLM_TIER_NEON_BF16
+               ? FASTVLM_MATRIX_BF16
+               : find_plain_type(model);
+}
+
+/** Where the verdict on this checkpoint is kept; NULL: nowhere. */
+static char *find_file(const FastvlmModel *model, const FastvlmModelParams *params,
+                       FastvlmMatrixType safe)
+{
+    FastvlmCacheConfig *config = fastvlm_cache_get_config();
+    char *file = NULL;
+
+    if (!params->no_cache && config->directory &&
+        model->info->memory_f32_bytes / sizeof(float) >= config->min_bytes)
+        file = fastvlm_cache_name_verdict(config, model->info->path,
+                                          fastvlm_matrix_type_to_string(safe));
+    fastvlm_cache_config_free(config);
+    return file;
+}
+
+/** Reads a kept verdict; FALSE where there is none for just this. */
+static gboolean read_verdict(const char *file, const char *key, FastvlmVisionVerdict *verdict)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    char *end;
+
+    if (!file || !g_file_get_contents(file, &text, NULL, NULL))
+        return FALSE;
+    lines = g_strsplit(text, "\n", 5);
+    if (g_strv_length(lines) != 5 || strcmp(lines[0], VERDICT_LINE) != 0 ||
+        strcmp(lines[1], key) != 0 || strlen(lines[2]) != FASTVLM_VISION_STAGES ||
+        strspn(lines[2], "i-") != FASTVLM_VISION_STAGES)
+        return FALSE;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        verdict->is_int8[s] = lines[2][s] == 'i';
+    verdict->cosine = g_ascii_strtod(lines[3], &end);
+    return end != lines[3] && *end == '\0' && verdict->cosine >= 0.0 && verdict->cosine <= 1.0;
+}
+
+/** Keeps a verdict where it can; the next load measures again where it cannot. */
+static void write_verdict(const char *file, const char *key, const FastvlmVisionVerdict *verdict)
+{
+    char letters[FASTVLM_VISION_STAGES + 1] = {0};
+    char cosine[G_ASCII_DTOSTR_BUF_SIZE];
+    g_autofree char *directory = g_path_get_dirname(file);
+    g_autofree char *text = NULL;
+
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        letters[s] = verdict->is_int8[s] ? 'i' : '-';
+    g_ascii_dtostr(cosine, sizeof cosine, verdict->cosine);
+    text = g_strdup_printf(VERDICT_LINE "\n%s\n%s\n%s\n", key, letters, cosine);
+    g_mkdir_with_parents(directory, 0700);
+    if (!g_file_set_contents_full(file, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL))
+        g_info("%s: cannot be written; the precision will be measured again", file);
+}
+
+static gboolean tell_nothing(double fraction, gpointer data)
+{
+    const FastvlmModelParams *params = data;
+
+    return params->progress(0.0, params->progress_data);
+}
+
+static gboolean measure(FastvlmModel *model, const FastvlmModelParams *params,
+                        const FastvlmPackingPlan *safe, FastvlmVisionVerdict *verdict,
+                        GError **error)
+{
+    FastvlmCompute compute = {
+        .pool = model->pool, .kernels = model->kernels, .use_blas = model->use_blas};
+    FastvlmReader reader = {
+        .checkpoint = model->checkpoint,
+        .pool = model->pool,
+        .progress = params->progress ? tell_nothing : NULL,
+        .progress_data = (gpointer)params,
+    };
+    gboolean ok;
+
+    fastvlm_compute_init(&compute);
+    ok = fastvlm_vision_layout_detect(model->checkpoint, &reader.layout, error) &&
+         fastvlm_vision_measure(&reader, &compute, &safe->vision, verdict, error);
+    fastvlm_compute_clear(&compute);
+    return ok;
+}
+
+/** The verdict on the model's checkpoint: kept, or measured now. */
+static gboolean find_verdict(FastvlmModel *model, const FastvlmModelParams *params,
+                             const FastvlmPackingPlan *safe, FastvlmVisionVerdict *verdict,
+                             GError **error)
+{
+    static const char *const no_names[] = {NULL};
+    g_autofree char *file = find_file(model, params, safe->vision.stages[0]);
+    g_autofree char *key =
+        file ? fastvlm_checkpoint_fingerprint(model->checkpoint, no_names) : NULL;
+
+    if (key && read_verdict(file, key, verdict))
+        return TRUE;
+    if (!measure(model, params, safe, verdict, error))
+        return FALSE;
+    if (key)
+        write_verdict(file, key, verdict);
+    return TRUE;
+}
+
+/** "int8", or which stages are not. */
+static char *describe_verdict(const FastvlmVisionVerdict *verdict, FastvlmMatrixType safe)
+{
+    GString *text = g_string_new("int8");
+    const char *separator = " (encoder stages ";
+
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        if (!verdict->is_int8[s]) {
+            g_string_append_printf(text, "%s%d", separator, s + 1);
+            separator = ", ";
+        }
+    if (strcmp(separator, ", ") == 0)
+        g_string_append_printf(text, " in %s)", fastvlm_matrix_type_to_string(safe));
+    return g_string_free(text, FALSE);
+}
+
+static gboolean plan_auto(FastvlmModel *model, const FastvlmModelParams *params,
+                          FastvlmPackingPlan *plan, GError **error)
+{
+    const FastvlmMatrixType safe = find_safe_type(model);
+    FastvlmVisionVerdict verdict;
+
+    if (model->kernels->tier == FASTVLM_TIER_SCALAR) {
+        model->precision = FASTVLM_PRECISION_F32;
+        model->precision_note = g_strdup("f32");
+        fill_plan(plan, find_plain_type(model));
+        return TRUE;
+    }
+    fill_plan(plan, safe);
+    if (!find_verdict(model, params, plan, &verdict, error))
+        return FALSE;
+    model->precision = FASTVLM_PRECISION_INT8;
+    model->precision_note = describe_verdict(&verdict, safe);
+    plan->language = FASTVLM_MATRIX_INT8;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        if (verdict.is_int8[s])
+            plan->vision.stages[s] = FASTVLM_MATRIX_INT8;
+    return TRUE;
+}
+
+gboolean fastvlm_precision_plan(FastvlmModel *model, const FastvlmModelParams *params,
+                                FastvlmPackingPlan *plan, GError **error)
+{
+    *plan = (FastvlmPackingPlan){.vision.plain = find_plain_type(model)};
+    if (params->precision == FASTVLM_PRECISION_AUTO)
+        return plan_auto(model, params, plan, error);
+    model->precision = params->precision;
+    model->precision_note = g_strdup(fastvlm_precision_to_string(params->precision));
+    fill_plan(plan, params->precision == FASTVLM_PRECISION_INT8   ? FASTVLM_MATRIX_INT8
+                    : params->precision == FASTVLM_PRECISION_BF16 ? FASTVLM_MATRIX_BF16
+                                                                  : find_plain_type(model));
+    return TRUE;
+}
