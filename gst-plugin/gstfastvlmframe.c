@@ -14,7 +14,7 @@ struct _GstFastvlmCopier {
 
 struct _GstFastvlmViewer {
     GstVideoConverter *converter; /* NULL before the first frame that needs one */
-    GstFastvlmFrame key;          /* what the converter was made for; no buffer */
+    GstVideoInfo converter_info;  /* what it was made for */
     GstVideoInfo rgb_info;
     GstBuffer *rgb;
     GstVideoFrame mapped_in;
@@ -27,12 +27,25 @@ static const struct {
     GstVideoFormat from;
     FastvlmPixelFormat to;
 } direct_formats[] = {
-    {GST_VIDEO_FORMAT_RGB, FASTVLM_PIXEL_RGB},    {GST_VIDEO_FORMAT_BGR, FASTVLM_PIXEL_BGR},
-    {GST_VIDEO_FORMAT_RGBx, FASTVLM_PIXEL_RGBX},  {GST_VIDEO_FORMAT_RGBA, FASTVLM_PIXEL_RGBX},
-    {GST_VIDEO_FORMAT_BGRx, FASTVLM_PIXEL_BGRX},  {GST_VIDEO_FORMAT_BGRA, FASTVLM_PIXEL_BGRX},
-    {GST_VIDEO_FORMAT_xRGB, FASTVLM_PIXEL_XRGB},  {GST_VIDEO_FORMAT_ARGB, FASTVLM_PIXEL_XRGB},
-    {GST_VIDEO_FORMAT_xBGR, FASTVLM_PIXEL_XBGR},  {GST_VIDEO_FORMAT_ABGR, FASTVLM_PIXEL_XBGR},
-    {GST_VIDEO_FORMAT_GRAY8, FASTVLM_PIXEL_GRAY8}};
+    {GST_VIDEO_FORMAT_RGB, FASTVLM_PIXEL_RGB},     {GST_VIDEO_FORMAT_BGR, FASTVLM_PIXEL_BGR},
+    {GST_VIDEO_FORMAT_RGBx, FASTVLM_PIXEL_RGBX},   {GST_VIDEO_FORMAT_RGBA, FASTVLM_PIXEL_RGBX},
+    {GST_VIDEO_FORMAT_BGRx, FASTVLM_PIXEL_BGRX},   {GST_VIDEO_FORMAT_BGRA, FASTVLM_PIXEL_BGRX},
+    {GST_VIDEO_FORMAT_xRGB, FASTVLM_PIXEL_XRGB},   {GST_VIDEO_FORMAT_ARGB, FASTVLM_PIXEL_XRGB},
+    {GST_VIDEO_FORMAT_xBGR, FASTVLM_PIXEL_XBGR},   {GST_VIDEO_FORMAT_ABGR, FASTVLM_PIXEL_XBGR},
+    {GST_VIDEO_FORMAT_GRAY8, FASTVLM_PIXEL_GRAY8}, {GST_VIDEO_FORMAT_I420, FASTVLM_PIXEL_I420},
+    {GST_VIDEO_FORMAT_YV12, FASTVLM_PIXEL_I420},   {GST_VIDEO_FORMAT_NV12, FASTVLM_PIXEL_NV12},
+    {GST_VIDEO_FORMAT_NV21, FASTVLM_PIXEL_NV21},   {GST_VIDEO_FORMAT_Y42B, FASTVLM_PIXEL_Y42B},
+    {GST_VIDEO_FORMAT_Y444, FASTVLM_PIXEL_Y444},   {GST_VIDEO_FORMAT_YUY2, FASTVLM_PIXEL_YUY2},
+    {GST_VIDEO_FORMAT_UYVY, FASTVLM_PIXEL_UYVY}};
+
+static const struct {
+    GstVideoColorMatrix from;
+    FastvlmColorMatrix to;
+} matrices[] = {{GST_VIDEO_COLOR_MATRIX_BT601, FASTVLM_COLOR_BT601},
+                {GST_VIDEO_COLOR_MATRIX_BT709, FASTVLM_COLOR_BT709},
+                {GST_VIDEO_COLOR_MATRIX_BT2020, FASTVLM_COLOR_BT2020},
+                {GST_VIDEO_COLOR_MATRIX_SMPTE240M, FASTVLM_COLOR_SMPTE240M},
+                {GST_VIDEO_COLOR_MATRIX_FCC, FASTVLM_COLOR_FCC}};
 
 void gst_fastvlm_frame_clear(GstFastvlmFrame *frame)
 {
@@ -58,6 +71,15 @@ static void set_visible(GstFastvlmFrame *frame, const GstVideoInfo *info, GstBuf
     }
 }
 
+/* What a layout made anew lacks: colours and the shape of pixels. */
+static void copy_looks(GstVideoInfo *to, const GstVideoInfo *from)
+{
+    to->colorimetry = from->colorimetry;
+    to->chroma_site = from->chroma_site;
+    to->par_n = from->par_n;
+    to->par_d = from->par_d;
+}
+
 /* `info` with the picture's size in `buffer`, where its video meta says another than the caps. */
 static void size_info(GstVideoInfo *sized, const GstVideoInfo *info, GstBuffer *buffer)
 {
@@ -69,8 +91,7 @@ static void size_info(GstVideoInfo *sized, const GstVideoInfo *info, GstBuffer *
         gst_video_info_set_interlaced_format(sized, GST_VIDEO_INFO_FORMAT(info),
                                              GST_VIDEO_INFO_INTERLACE_MODE(info), meta->width,
                                              meta->height);
-        sized->colorimetry = info->colorimetry;
-        sized->chroma_site = info->chroma_site;
+        copy_looks(sized, info);
     }
 }
 
@@ -214,8 +235,7 @@ gboolean gst_fastvlm_copier_copy(GstFastvlmCopier *copier, const GstVideoInfo *i
             (guint)GST_VIDEO_INFO_WIDTH(&sized), (guint)GST_VIDEO_INFO_HEIGHT(&sized))) {
         return FALSE;
     }
-    packed.colorimetry = info->colorimetry;
-    packed.chroma_site = info->chroma_site;
+    copy_looks(&packed, info);
     if (!ensure_pool(copier, &packed) ||
         gst_buffer_pool_acquire_buffer(copier->pool, &copy, NULL) != GST_FLOW_OK) {
         return FALSE;
@@ -247,70 +267,131 @@ void gst_fastvlm_viewer_free(GstFastvlmViewer *viewer)
     g_free(viewer);
 }
 
-/* Whether the engine can read the mapped frame as it is, and as what. */
-static gboolean find_direct(const GstVideoInfo *info, FastvlmPixelFormat *format)
+static gboolean find_format(GstVideoFormat from, FastvlmPixelFormat *to)
 {
-    if (info->colorimetry.range == GST_VIDEO_COLOR_RANGE_16_235) {
-        return FALSE;
-    }
     for (gsize i = 0; i < G_N_ELEMENTS(direct_formats); i++) {
-        if (direct_formats[i].from == GST_VIDEO_INFO_FORMAT(info)) {
-            *format = direct_formats[i].to;
+        if (direct_formats[i].from == from) {
+            *to = direct_formats[i].to;
             return TRUE;
         }
     }
     return FALSE;
 }
 
-static gboolean is_same(const GstFastvlmFrame *a, const GstFastvlmFrame *b)
+/* Whether the engine knows how these samples become RGB. */
+static gboolean find_colors(const GstVideoInfo *info, FastvlmImage *image)
 {
-    return a->x == b->x && a->y == b->y && a->width == b->width && a->height == b->height &&
-           gst_video_info_is_equal(&a->info, &b->info);
+    const GstVideoColorRange range = info->colorimetry.range;
+
+    image->range =
+        range == GST_VIDEO_COLOR_RANGE_16_235 ? FASTVLM_COLOR_LIMITED : FASTVLM_COLOR_FULL;
+    if (GST_VIDEO_INFO_IS_RGB(info)) {
+        return image->range == FASTVLM_COLOR_FULL;
+    }
+    if (GST_VIDEO_INFO_IS_GRAY(info)) {
+        return TRUE;
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(matrices); i++) {
+        if (matrices[i].from == info->colorimetry.matrix) {
+            image->matrix = matrices[i].to;
+            return range != GST_VIDEO_COLOR_RANGE_UNKNOWN;
+        }
+    }
+    return FALSE;
+}
+
+/* Whether rows and columns that share chroma are the neighbours that the engine takes them for: not
+ * those of fields, nor where the visible part begins amid them. */
+static gboolean is_chroma_plain(const GstFastvlmFrame *frame)
+{
+    const GstVideoFormatInfo *format = frame->info.finfo;
+
+    if (GST_VIDEO_FORMAT_INFO_N_COMPONENTS(format) < 3) {
+        return TRUE;
+    }
+    const guint w_sub = GST_VIDEO_FORMAT_INFO_W_SUB(format, 1);
+    const guint h_sub = GST_VIDEO_FORMAT_INFO_H_SUB(format, 1);
+    return frame->x >> w_sub << w_sub == frame->x && frame->y >> h_sub << h_sub == frame->y &&
+           (h_sub == 0 || !GST_VIDEO_INFO_IS_INTERLACED(&frame->info));
+}
+
+/* Whether the engine can read the frame as it is; then `image` has all but sizes and planes. */
+static gboolean find_direct(const GstFastvlmFrame *frame, FastvlmImage *image)
+{
+    return find_format(GST_VIDEO_INFO_FORMAT(&frame->info), &image->format) &&
+           find_colors(&frame->info, image) && is_chroma_plain(frame);
 }
 
 static gboolean ensure_converter(GstFastvlmViewer *viewer, const GstFastvlmFrame *frame)
 {
-    if (viewer->converter != NULL && is_same(&viewer->key, frame)) {
+    const GstVideoInfo *info = &frame->info;
+
+    if (viewer->converter != NULL && gst_video_info_is_equal(&viewer->converter_info, info)) {
         return TRUE;
     }
     g_clear_pointer(&viewer->converter, gst_video_converter_free);
     gst_clear_buffer(&viewer->rgb);
-    /* The converter neither deinterlaces nor changes rates, and wants both sides to agree. */
-    if (!gst_video_info_set_interlaced_format(&viewer->rgb_info, GST_VIDEO_FORMAT_RGB,
-                                              GST_VIDEO_INFO_INTERLACE_MODE(&frame->info),
-                                              (guint)frame->width, (guint)frame->height)) {
+    /* The converter neither deinterlaces nor changes rates, and wants both sides to agree. All of the
+     * picture: where a part begins amid shared chroma the converter would begin elsewhere. */
+    if (!gst_video_info_set_interlaced_format(
+            &viewer->rgb_info, GST_VIDEO_FORMAT_RGB, GST_VIDEO_INFO_INTERLACE_MODE(info),
+            (guint)GST_VIDEO_INFO_WIDTH(info), (guint)GST_VIDEO_INFO_HEIGHT(info))) {
         return FALSE;
     }
-    viewer->rgb_info.fps_n = frame->info.fps_n;
-    viewer->rgb_info.fps_d = frame->info.fps_d;
+    viewer->rgb_info.fps_n = info->fps_n;
+    viewer->rgb_info.fps_d = info->fps_d;
     viewer->converter = gst_video_converter_new(
-        &frame->info, &viewer->rgb_info,
-        gst_structure_new("options", GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT, frame->x,
-                          GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, frame->y,
-                          GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, frame->width,
-                          GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, frame->height,
-                          GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
-                          GST_VIDEO_DITHER_NONE, NULL));
+        info, &viewer->rgb_info,
+        gst_structure_new("options", GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
+                          GST_TYPE_VIDEO_DITHER_METHOD, GST_VIDEO_DITHER_NONE, NULL));
     if (viewer->converter == NULL) {
         return FALSE;
     }
     viewer->rgb = gst_buffer_new_allocate(NULL, GST_VIDEO_INFO_SIZE(&viewer->rgb_info), NULL);
-    viewer->key = *frame;
-    viewer->key.buffer = NULL;
+    viewer->converter_info = *info;
     return viewer->rgb != NULL;
 }
 
-static void describe(const GstVideoFrame *mapped, FastvlmPixelFormat format, gint x, gint y,
-                     gint width, gint height, FastvlmImage *image)
+static const guint8 *find_pixel(const GstVideoFrame *mapped, guint component, gint x, gint y)
 {
-    const gint stride = GST_VIDEO_FRAME_PLANE_STRIDE(mapped, 0);
+    const GstVideoFormatInfo *format = mapped->info.finfo;
+    const gint column = x >> GST_VIDEO_FORMAT_INFO_W_SUB(format, component);
+    const gint row = y >> GST_VIDEO_FORMAT_INFO_H_SUB(format, component);
 
-    image->format = format;
-    image->width = width;
-    image->height = height;
-    image->stride = stride;
-    image->data = (const guint8 *)GST_VIDEO_FRAME_PLANE_DATA(mapped, 0) + (gssize)y * stride +
-                  (gssize)x * GST_VIDEO_FRAME_COMP_PSTRIDE(mapped, 0);
+    return (const guint8 *)GST_VIDEO_FRAME_COMP_DATA(mapped, component) -
+           GST_VIDEO_FRAME_COMP_POFFSET(mapped, component) +
+           (gssize)row * GST_VIDEO_FRAME_COMP_STRIDE(mapped, component) +
+           (gssize)column * GST_VIDEO_FRAME_COMP_PSTRIDE(mapped, component);
+}
+
+/* The planes of `image`, whose format is set, from pixel x, y on. */
+static void find_planes(const GstVideoFrame *mapped, gint x, gint y, FastvlmImage *image)
+{
+    image->stride = GST_VIDEO_FRAME_COMP_STRIDE(mapped, 0);
+    image->data = find_pixel(mapped, 0, x, y);
+    if (GST_VIDEO_INFO_IS_RGB(&mapped->info) || GST_VIDEO_FRAME_N_PLANES(mapped) == 1) {
+        return;
+    }
+    /* Components are Y, U, V in this order, whichever way the planes are; of two that alternate
+     * either leads to their plane. */
+    for (guint i = 0; i < GST_VIDEO_FRAME_N_PLANES(mapped) - 1; i++) {
+        image->chroma[i] = find_pixel(mapped, i + 1, x, y);
+        image->chroma_stride[i] = GST_VIDEO_FRAME_COMP_STRIDE(mapped, i + 1);
+    }
+}
+
+/* Size and shape of what is visible. */
+static void find_shape(const GstFastvlmFrame *frame, FastvlmImage *image)
+{
+    const gint par_n = GST_VIDEO_INFO_PAR_N(&frame->info);
+    const gint par_d = GST_VIDEO_INFO_PAR_D(&frame->info);
+
+    image->width = frame->width;
+    image->height = frame->height;
+    if (par_n > 0 && par_d > 0) {
+        image->pixel_aspect_width = par_n;
+        image->pixel_aspect_height = par_d;
+    }
 }
 
 static gboolean open_converted(GstFastvlmViewer *viewer, const GstFastvlmFrame *frame,
@@ -322,7 +403,8 @@ static gboolean open_converted(GstFastvlmViewer *viewer, const GstFastvlmFrame *
         return FALSE;
     }
     gst_video_converter_frame(viewer->converter, &viewer->mapped_in, &viewer->mapped_out);
-    describe(&viewer->mapped_out, FASTVLM_PIXEL_RGB, 0, 0, frame->width, frame->height, image);
+    image->format = FASTVLM_PIXEL_RGB;
+    find_planes(&viewer->mapped_out, frame->x, frame->y, image);
     viewer->converts = TRUE;
     return TRUE;
 }
@@ -330,15 +412,14 @@ static gboolean open_converted(GstFastvlmViewer *viewer, const GstFastvlmFrame *
 gboolean gst_fastvlm_viewer_open(GstFastvlmViewer *viewer, const GstFastvlmFrame *frame,
                                  FastvlmImage *image)
 {
-    FastvlmPixelFormat format;
-
+    *image = (FastvlmImage){0};
     viewer->converts = FALSE;
     if (!gst_video_frame_map(&viewer->mapped_in, &frame->info, frame->buffer, GST_MAP_READ)) {
         return FALSE;
     }
-    if (find_direct(&frame->info, &format)) {
-        describe(&viewer->mapped_in, format, frame->x, frame->y, frame->width, frame->height,
-                 image);
+    find_shape(frame, image);
+    if (find_direct(frame, image)) {
+        find_planes(&viewer->mapped_in, frame->x, frame->y, image);
         return TRUE;
     }
     if (!open_converted(viewer, frame, image)) {

@@ -14,7 +14,7 @@ set -euo pipefail
 # The only list of packages there is.
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config
-    libglib2.0-dev libjansson-dev libopenblas-dev libstb-dev libpng-dev libjpeg62-turbo-dev
+    libglib2.0-dev libjansson-dev libopenblas-dev libpng-dev libjpeg62-turbo-dev
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libpango1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     fonts-dejavu-core

@@ -1,86 +1,37 @@
 /*
  * Caller's pixels to the encoder's input. See preprocess.h and fastvlm/image.h.
  *
- *     plan both directions -> for each band of rows of the result:
- *                             copy the pixels needed, with black around -> resize into the result
+ *     plan and weights of both directions
+ *     rows of the picture, some an item: two to RGBX, which stay in the cache -> resized across
+ *     rows of the result, some an item: resized down, black beside
  *
- * pad follows expand2square() of llava/mm_utils.py (apple/ml-fastvlm); crop follows
- * CLIPImageProcessor (transformers): get_resize_output_image_size(), center_crop().
+ * Each row of the picture that counts is converted once, whatever the bands.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "image/preprocess.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "image/fit.h"
 #include "image/pixels.h"
+#include "image/weights.h"
 
-#define BAND_ROWS 64 /* of the result: some milliseconds; every picture has the same bands */
+#define ITEM_ROWS 16 /* under a millisecond each; every picture has the same items */
 #define MAX_RESOLUTION 4096
 #define RESOLUTION_STEP 64
 
-/* Keeps of the output what the picture reaches, of the input what that depends on. */
-static void trim(FastvlmFitAxis *fit, int size)
-{
-    FastvlmAxis *axis = &fit->axis;
-    int reach = fastvlm_axis_reach(axis);
-    int first = axis->out_start, last = axis->out_start + axis->out_size - 1;
-    while (first < last && fastvlm_axis_center(axis, first) < fit->offset - reach + 1)
-        first++;
-    while (last > first && fastvlm_axis_center(axis, last) > fit->offset + size + reach - 1)
-        last--;
-    fit->target += first - axis->out_start;
-    axis->out_start = first;
-    axis->out_size = last - first + 1;
-    int start = (int)floor(fastvlm_axis_center(axis, first)) - reach;
-    int end = (int)ceil(fastvlm_axis_center(axis, last)) + reach;
-    /* Bars are black as far as they go: no need of more than the reach of them. */
-    start = MAX(MAX(start, fit->offset - reach), 0);
-    end = MIN(MIN(end, fit->offset + size + reach), axis->in_total);
-    axis->start = start;
-    axis->size = end - start;
-}
-
-FastvlmFitAxis fastvlm_fit_axis(int size, int other_size, int resolution, FastvlmFit fit)
-{
-    FastvlmFitAxis plan = {
-        .axis = {.in_total = size, .out_total = resolution, .out_size = resolution}};
-    if (fit == FASTVLM_FIT_PAD && size < other_size) {
-        plan.axis.in_total = other_size;
-        plan.offset = (other_size - size) / 2;
-    } else if (fit == FASTVLM_FIT_CROP && size > other_size) {
-        plan.axis.out_total = (int)((gint64)resolution * size / other_size);
-        plan.axis.out_start = (plan.axis.out_total - resolution) / 2;
-    }
-    trim(&plan, size);
-    return plan;
-}
-
-/* The part of the picture (0 .. size) that lies among an axis's input pixels. */
-static void find_overlap(const FastvlmFitAxis *plan, int size, int *first, int *n)
-{
-    int start = plan->axis.start - plan->offset;
-    int end = MIN(start + plan->axis.size, size);
-    *first = MAX(start, 0);
-    *n = end - *first;
-}
-
-/* The input pixels, black where the picture is not: [y.size, x.size, 3]; NULL: no memory. */
-static guint8 *gather(const FastvlmImage *image, const FastvlmFitAxis *x, const FastvlmFitAxis *y)
-{
-    gsize stride = (gsize)x->axis.size * 3;
-    guint8 *rgb = g_try_malloc0_n((gsize)y->axis.size, stride);
-    if (rgb == NULL)
-        return NULL;
-    FastvlmRect rect;
-    find_overlap(x, image->width, &rect.x, &rect.width);
-    find_overlap(y, image->height, &rect.y, &rect.height);
-    gsize row = (gsize)(rect.y + y->offset - y->axis.start);
-    gsize column = (gsize)(rect.x + x->offset - x->axis.start);
-    fastvlm_pixels_copy(image, rect, rgb + row * stride + column * 3, stride);
-    return rgb;
-}
+/* What all items share. */
+typedef struct {
+    FastvlmPixels pixels;
+    FastvlmWeights across;
+    FastvlmWeights down;
+    guint8 *rows; /* [down.n_in, row_stride]: RGB, across.taps.n_out pixels of it */
+    gsize row_stride;
+    guint8 *rgb; /* [resolution, resolution, 3] */
+    int resolution;
+    gint failed; /* atomic: an item had no memory */
+} Work;
 
 static gboolean check_arguments(const FastvlmImage *image, int resolution, FastvlmFit fit,
                                 GError **error)
@@ -102,86 +53,103 @@ static gboolean check_arguments(const FastvlmImage *image, int resolution, Fastv
     return TRUE;
 }
 
-/* Blackens what fastvlm_resize() did not write of the result [resolution, resolution, 3]. */
-static void fill_bars(guint8 *rgb, gsize resolution, const FastvlmFitAxis *x,
-                      const FastvlmFitAxis *y)
+/* Row `y` of those resized down, to rgbx [across.n_in, 4]; black beyond the picture. */
+static void read_row(const Work *work, int y, guint8 *rgbx)
 {
-    gsize left = (gsize)x->target, middle = (gsize)x->axis.out_size;
-    gsize top = (gsize)y->target, bottom = top + (gsize)y->axis.out_size;
-    for (gsize row = 0; row < resolution; row++, rgb += resolution * 3) {
-        if (row < top || row >= bottom) {
-            memset(rgb, 0, resolution * 3);
-            continue;
-        }
-        memset(rgb, 0, left * 3);
-        memset(rgb + (left + middle) * 3, 0, (resolution - left - middle) * 3);
+    const FastvlmWeights *across = &work->across;
+    int n = y < work->down.n_present ? across->n_present : 0;
+    if (n > 0)
+        fastvlm_pixels_read(&work->pixels, work->down.start + y, across->start, n, rgbx);
+    memset(rgbx + (gsize)n * 4, 0, (gsize)(across->n_in - n) * 4);
+}
+
+static void resize_across(int item, int worker, void *data)
+{
+    Work *work = data;
+    gsize stride = (gsize)work->across.n_in * 4;
+    int end = MIN((item + 1) * ITEM_ROWS, work->down.n_in);
+    guint8 *pair = g_try_malloc_n(2, stride);
+    if (pair == NULL) {
+        g_atomic_int_set(&work->failed, 1);
+        return;
     }
+    for (int y = item * ITEM_ROWS; y < end; y += 2) {
+        int n = MIN(2, end - y);
+        for (int i = 0; i < n; i++)
+            read_row(work, y + i, pair + (gsize)i * stride);
+        FastvlmResize resize = {&work->across.taps, pair, stride,
+                                work->rows + (gsize)y * work->row_stride, work->row_stride};
+        work->pixels.kernels->resize_across(&resize, n);
+    }
+    g_free(pair);
 }
 
-/* What all bands share. */
-typedef struct {
-    const FastvlmImage *image;
-    FastvlmFitAxis x;
-    FastvlmFitAxis y;
-    guint8 *rgb;
-    gsize stride;
-    gint failed; /* atomic: a band had no memory */
-} Bands;
-
-/* The rows of one band, and of the input what they depend on. */
-static FastvlmFitAxis cut_band(const FastvlmFitAxis *whole, int band)
+/* Row `y` of the result. */
+static void finish_row(const Work *work, int y)
 {
-    FastvlmFitAxis cut = *whole;
-    FastvlmAxis *axis = &cut.axis;
-    int reach = fastvlm_axis_reach(axis);
-    axis->out_start += band * BAND_ROWS;
-    axis->out_size = MIN(BAND_ROWS, whole->axis.out_size - band * BAND_ROWS);
-    cut.target += band * BAND_ROWS;
-    int last = axis->out_start + axis->out_size - 1;
-    int start = (int)floor(fastvlm_axis_center(axis, axis->out_start)) - reach;
-    int end = (int)ceil(fastvlm_axis_center(axis, last)) + reach;
-    axis->start = MAX(start, whole->axis.start);
-    axis->size = MIN(end, whole->axis.start + whole->axis.size) - axis->start;
-    return cut;
+    gsize size = (gsize)work->resolution * 3, left = (gsize)work->across.target * 3;
+    gsize middle = (gsize)work->across.taps.n_out * 3;
+    guint8 *row = work->rgb + (gsize)y * size;
+    int out = y - work->down.target;
+    if (out < 0 || out >= work->down.taps.n_out) {
+        memset(row, 0, size);
+        return;
+    }
+    memset(row, 0, left);
+    FastvlmResize resize = {&work->down.taps, work->rows, work->row_stride, row + left, size};
+    work->pixels.kernels->resize_down(&resize, out, middle);
+    memset(row + left + middle, 0, size - left - middle);
 }
 
-static void run_band(int band, int worker, void *data)
+static void resize_down(int item, int worker, void *data)
 {
-    Bands *bands = data;
-    FastvlmFitAxis y = cut_band(&bands->y, band);
-    guint8 *in = gather(bands->image, &bands->x, &y);
-    guint8 *out = bands->rgb + (gsize)y.target * bands->stride + (gsize)bands->x.target * 3;
-    if (in == NULL || !fastvlm_resize(&bands->x.axis, &y.axis, in, out, bands->stride, NULL))
-        g_atomic_int_set(&bands->failed, 1);
-    g_free(in);
+    const Work *work = data;
+    int end = MIN((item + 1) * ITEM_ROWS, work->resolution);
+    for (int y = item * ITEM_ROWS; y < end; y++)
+        finish_row(work, y);
 }
 
-static gboolean run_bands(Bands *bands, FastvlmPool *pool, const gint *cancel)
+/* All items of `n_rows` rows; FALSE if cancelled. */
+static gboolean run_items(Work *work, int n_rows, FastvlmPoolFunc func, FastvlmPool *pool,
+                          const gint *cancel)
 {
-    int n_bands = (bands->y.axis.out_size + BAND_ROWS - 1) / BAND_ROWS;
+    int n_items = (n_rows + ITEM_ROWS - 1) / ITEM_ROWS;
     if (pool != NULL)
-        return fastvlm_pool_run(pool, n_bands, run_band, bands, cancel);
-    for (int band = 0; band < n_bands; band++) {
+        return fastvlm_pool_run(pool, n_items, func, work, cancel);
+    for (int item = 0; item < n_items; item++) {
         if (cancel != NULL && g_atomic_int_get(cancel))
             return FALSE;
-        run_band(band, 0, bands);
+        func(item, 0, work);
     }
     return TRUE;
 }
 
-static gboolean resize(Bands *bands, FastvlmPool *pool, const gint *cancel, GError **error)
+/* The rows resized across; a byte and a group of columns more may be touched. */
+static gboolean allocate_rows(Work *work)
 {
-    if (!run_bands(bands, pool, cancel)) {
+    gsize size = (gsize)work->across.taps.n_out * 3 + 1;
+    work->row_stride = (size + FASTVLM_RESIZE_COLUMNS - 1) & ~(gsize)(FASTVLM_RESIZE_COLUMNS - 1);
+    work->rows = g_try_malloc_n((gsize)work->down.n_in + 1, work->row_stride);
+    return work->rows != NULL;
+}
+
+static gboolean fail_memory(const FastvlmImage *image, GError **error)
+{
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                "not enough memory to preprocess a picture of %dx%d", image->width, image->height);
+    return FALSE;
+}
+
+static gboolean resize(Work *work, FastvlmPool *pool, const gint *cancel, GError **error)
+{
+    if (!allocate_rows(work))
+        return fail_memory(work->pixels.image, error);
+    if (!run_items(work, work->down.n_in, resize_across, pool, cancel) ||
+        (!work->failed && !run_items(work, work->resolution, resize_down, pool, cancel))) {
         g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED, "cancelled");
         return FALSE;
     }
-    if (bands->failed) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-                    "not enough memory to preprocess a picture of %dx%d", bands->image->width,
-                    bands->image->height);
-        return FALSE;
-    }
-    return TRUE;
+    return !work->failed || fail_memory(work->pixels.image, error);
 }
 
 gboolean fastvlm_preprocess_run(const FastvlmImage *image, int resolution, FastvlmFit fit,
@@ -189,22 +157,20 @@ gboolean fastvlm_preprocess_run(const FastvlmImage *image, int resolution, Fastv
 {
     if (!check_arguments(image, resolution, fit, error))
         return FALSE;
-    gsize stride = (gsize)resolution * 3;
-    if (image->width == resolution && image->height == resolution) {
-        fastvlm_pixels_copy(image, (FastvlmRect){0, 0, resolution, resolution}, rgb, stride);
-        return TRUE;
-    }
-    Bands bands = {
-        .image = image,
-        .x = fastvlm_fit_axis(image->width, image->height, resolution, fit),
-        .y = fastvlm_fit_axis(image->height, image->width, resolution, fit),
-        .rgb = rgb,
-        .stride = stride,
-    };
-    if (!resize(&bands, pool, cancel, error))
-        return FALSE;
-    fill_bars(rgb, (gsize)resolution, &bands.x, &bands.y);
-    return TRUE;
+    Work work = {.rgb = rgb, .resolution = resolution};
+    FastvlmAxis x, y;
+    fastvlm_pixels_init(&work.pixels, image, fastvlm_kernels_get(fastvlm_tier_in_use()));
+    fastvlm_fit_plan(image, resolution, fit, &x, &y);
+    gboolean done;
+    if (fastvlm_weights_init(&work.across, &x, resolution) &&
+        fastvlm_weights_init(&work.down, &y, resolution))
+        done = resize(&work, pool, cancel, error);
+    else
+        done = fail_memory(image, error);
+    g_free(work.rows);
+    fastvlm_weights_clear(&work.across);
+    fastvlm_weights_clear(&work.down);
+    return done;
 }
 
 gboolean fastvlm_image_preprocess(const FastvlmImage *image, int resolution, FastvlmFit fit,

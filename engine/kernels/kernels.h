@@ -14,6 +14,7 @@
 
 #include "base/cpu.h"
 #include "kernels/gemm.h"
+#include "kernels/picture.h"
 #include "kernels/product.h"
 
 /**
@@ -48,6 +49,9 @@ typedef struct {
  * gemm_f32, gemm_bf16, gemm_int8: see gemm.h.
  * round_rows_bf16, round_rows_int8: x [n_rows, k], rows ldx floats apart, to what the tier's gemm
  * reads: out [n_rows], rows FASTVLM_ROUNDED_ROW_BYTES(k) apart, aligned to 4 bytes; scale [n_rows].
+ * yuv_to_rgbx, packed_to_rgbx: `n` pixels of a row to out [n, 4]; see picture.h.
+ * resize_across: `n_rows` rows; resize_down: row `y` of the result, `n` bytes of it; see
+ * picture.h.
  */
 #define FASTVLM_KERNEL_LIST(X)                                                           \
     X(void, conv_dw_f32, (const FastvlmConvDw *conv, int y, int x0, int x1, float *out)) \
@@ -66,7 +70,11 @@ typedef struct {
     X(void, gemm_int8, (const FastvlmGemm *gemm))                                        \
     X(void, round_rows_bf16, (const float *x, size_t ldx, int n_rows, int k, void *out)) \
     X(void, round_rows_int8,                                                             \
-      (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))
+      (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))          \
+    X(void, yuv_to_rgbx, (const FastvlmYuvRow *row, size_t n, uint8_t *out))             \
+    X(void, packed_to_rgbx, (const FastvlmPackedRow *row, size_t n, uint8_t *out))       \
+    X(void, resize_across, (const FastvlmResize *resize, int n_rows))                    \
+    X(void, resize_down, (const FastvlmResize *resize, int y, size_t n))
 
 typedef struct {
     FastvlmTier tier;

@@ -108,8 +108,11 @@ static void draw_ids(Bench *bench, int run)
 
 static gboolean run_once(Bench *bench, int run, FastvlmResult *result, GError **error)
 {
-    FastvlmImage picture = {FASTVLM_PIXEL_RGB, PICTURE_WIDTH, PICTURE_HEIGHT, PICTURE_WIDTH * 3,
-                            bench->pixels};
+    FastvlmImage picture = {.format = FASTVLM_PIXEL_RGB,
+                            .width = PICTURE_WIDTH,
+                            .height = PICTURE_HEIGHT,
+                            .stride = PICTURE_WIDTH * 3,
+                            .data = bench->pixels};
     if (!fastvlm_session_set_image(bench->session, &picture, bench->resolution, FASTVLM_FIT_PAD,
                                    error))
         return FALSE;

@@ -43,8 +43,11 @@ void rgb_picture_clear(RgbPicture *picture)
 
 FastvlmImage rgb_picture_view(const RgbPicture *picture)
 {
-    return (FastvlmImage){FASTVLM_PIXEL_RGB, picture->width, picture->height,
-                          (gssize)picture->width * 3, picture->data};
+    return (FastvlmImage){.format = FASTVLM_PIXEL_RGB,
+                          .width = picture->width,
+                          .height = picture->height,
+                          .stride = (gssize)picture->width * 3,
+                          .data = picture->data};
 }
 
 gboolean image_file_check_size(const char *path, guint width, guint height, GError **error)

@@ -69,7 +69,11 @@ static GBytes *run_size(FastvlmSession *session, const Vectors *golden, int size
     g_assert_true(vectors_find(golden, "suffix_ids", &suffix));
     g_assert_true(vectors_find(golden, tokens_name, &tokens));
     g_autofree guint8 *pixels = vectors_draw_picture(size);
-    FastvlmImage picture = {FASTVLM_PIXEL_RGB, size, size, size * 3, pixels};
+    FastvlmImage picture = {.format = FASTVLM_PIXEL_RGB,
+                            .width = size,
+                            .height = size,
+                            .stride = size * 3,
+                            .data = pixels};
     GError *error = NULL;
     fastvlm_session_set_image(session, &picture, size, FASTVLM_FIT_PAD, &error);
     g_assert_no_error(error);

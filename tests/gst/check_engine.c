@@ -84,7 +84,8 @@ static char *ask_engine(guint seed, double *confidence)
     g_assert_no_error(error);
     FastvlmSession *session = fastvlm_session_new(model);
     g_assert_true(gst_buffer_map(buffer, &map, GST_MAP_READ));
-    const FastvlmImage image = {FASTVLM_PIXEL_RGB, 96, 64, 288, map.data};
+    const FastvlmImage image = {
+        .format = FASTVLM_PIXEL_RGB, .width = 96, .height = 64, .stride = 288, .data = map.data};
     fastvlm_session_set_image(session, &image, 0, FASTVLM_FIT_PAD, &error);
     g_assert_no_error(error);
     fastvlm_session_generate(session, &params, &result, &error);

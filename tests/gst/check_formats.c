@@ -71,6 +71,52 @@ static void test_formats(gconstpointer mode)
                0x606060);
 }
 
+/* What has 8 bits reaches the engine as it is; nobody converts it on the way. */
+static void test_direct(gconstpointer mode)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(formats); i++) {
+        char *caps = g_strdup_printf("video/x-raw, format=%s, width=64, height=48, framerate=25/1",
+                                     formats[i]);
+        Fixture *fixture = fixture_new(mode, caps);
+        const gboolean is_rgb =
+            g_str_equal(formats[i], "RGB") || g_str_has_suffix(formats[i], "10LE");
+
+        gst_harness_push(fixture->harness, make_frame(caps, 0x808080, 0));
+        wait_caption(fixture, "final");
+        FakePicture picture = fake_get_picture();
+        g_test_message("%s: %d", formats[i], picture.format);
+        g_assert_cmpint(picture.format == FASTVLM_PIXEL_RGB, ==, is_rgb);
+        g_free(picture.rgb);
+        fixture_free(fixture);
+        g_free(caps);
+    }
+}
+
+/* The shape of pixels is told, in layouts that are converted too and with a size in the meta. */
+static void test_pixel_aspect(gconstpointer mode)
+{
+    static const char *const some[] = {"I420", "RGB", "P010_10LE"};
+    static const gint aspects[][2] = {{16, 15}, {1, 1}, {8, 9}};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(some) * G_N_ELEMENTS(aspects); i++) {
+        const gint *aspect = aspects[i / G_N_ELEMENTS(some)];
+        char *caps = g_strdup_printf("video/x-raw, format=%s, width=64, height=48, framerate=25/1, "
+                                     "pixel-aspect-ratio=%d/%d",
+                                     some[i % G_N_ELEMENTS(some)], aspect[0], aspect[1]);
+        Fixture *fixture = fixture_new(mode, caps);
+
+        gst_harness_push(fixture->harness, make_frame(caps, 0x204060, 0));
+        wait_caption(fixture, "final");
+        FakePicture picture = fake_get_picture();
+        g_assert_cmpint(picture.aspect_width * aspect[1], ==, picture.aspect_height * aspect[0]);
+        g_assert_cmpint(picture.aspect_width, >, 0);
+        g_free(picture.rgb);
+        check_picture(64, 48, 0x204060);
+        fixture_free(fixture);
+        g_free(caps);
+    }
+}
+
 /* Odd widths and heights, one pixel among them. */
 static void test_odd_sizes(gconstpointer mode)
 {
@@ -195,14 +241,17 @@ static void whiten_outside(GstBuffer *buffer, const char *caps_string,
 /* Of a frame larger than its caps say, with a crop meta, the model sees what a screen would. */
 static void test_crop(gconstpointer mode)
 {
-    static const char *const some[] = {"I420", "RGB", "NV12", "BGRx"};
-    static const GstVideoRectangle visible = {16, 8, 64, 48};
+    static const char *const some[] = {"I420", "RGB", "NV12", "NV21", "YV12", "Y42B", "BGRx"};
+    /* The second begins amid chroma that pixels share. */
+    static const GstVideoRectangle rectangles[] = {{16, 8, 64, 48}, {17, 9, 64, 48}};
 
-    for (gsize i = 0; i < G_N_ELEMENTS(some); i++) {
-        char *big = g_strdup_printf("video/x-raw, format=%s, width=128, height=64, framerate=25/1",
-                                    some[i]);
+    for (gsize i = 0; i < G_N_ELEMENTS(some) * G_N_ELEMENTS(rectangles); i++) {
+        const char *format = some[i / G_N_ELEMENTS(rectangles)];
+        const GstVideoRectangle visible = rectangles[i % G_N_ELEMENTS(rectangles)];
+        char *big =
+            g_strdup_printf("video/x-raw, format=%s, width=128, height=64, framerate=25/1", format);
         char *caps =
-            g_strdup_printf("video/x-raw, format=%s, width=64, height=48, framerate=25/1", some[i]);
+            g_strdup_printf("video/x-raw, format=%s, width=64, height=48, framerate=25/1", format);
         Fixture *fixture = fixture_new(mode, caps);
         GstBuffer *frame = make_frame(big, 0x404040, 0);
         GstVideoCropMeta *crop;
@@ -214,7 +263,7 @@ static void test_crop(gconstpointer mode)
         crop->width = (guint)visible.w;
         crop->height = (guint)visible.h;
         gst_buffer_add_video_meta(frame, GST_VIDEO_FRAME_FLAG_NONE,
-                                  gst_video_format_from_string(some[i]), 128, 64);
+                                  gst_video_format_from_string(format), 128, 64);
         gst_harness_push(fixture->harness, frame);
         wait_caption(fixture, "final");
         check_picture(64, 48, 0x404040);
@@ -286,6 +335,8 @@ int main(int argc, char **argv)
 {
     support_init(&argc, &argv);
     add("formats", test_formats);
+    add("direct", test_direct);
+    add("pixel-aspect", test_pixel_aspect);
     add("odd-sizes", test_odd_sizes);
     add("colorimetry", test_colorimetry);
     add("interlaced", test_interlaced);

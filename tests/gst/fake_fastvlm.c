@@ -301,15 +301,85 @@ static gboolean work(FastvlmSession *session, int ms, gboolean holdable, GError 
     return !cancelled;
 }
 
-static void read_pixel(const FastvlmImage *image, int x, int y, guint8 rgb[3])
+static guint8 to_byte(double value)
 {
-    static const int offsets[][4] = {{0, 1, 2, 3}, {2, 1, 0, 3}, {0, 1, 2, 4}, {2, 1, 0, 4},
-                                     {1, 2, 3, 4}, {3, 2, 1, 4}, {0, 0, 0, 1}};
+    return (guint8)(CLAMP(value, 0, 255) + 0.5);
+}
+
+/* Y, Cb and Cr, 0 to 255, to RGB by the formulas. */
+static void convert_pixel(const FastvlmImage *image, double y, double cb, double cr, guint8 rgb[3])
+{
+    static const double shares[][2] = {
+        {0.299, 0.114}, {0.2126, 0.0722}, {0.2627, 0.0593}, {0.212, 0.087}, {0.30, 0.11}};
+    const double red = shares[image->matrix][0], blue = shares[image->matrix][1];
+    const gboolean limited = image->range == FASTVLM_COLOR_LIMITED;
+
+    y = limited ? (y - 16) * 255 / 219 : y;
+    cb = (cb - 128) * (limited ? 255.0 / 224 : 1);
+    cr = (cr - 128) * (limited ? 255.0 / 224 : 1);
+    const double r = y + 2 * (1 - red) * cr, b = y + 2 * (1 - blue) * cb;
+    rgb[0] = to_byte(r);
+    rgb[1] = to_byte((y - red * r - blue * b) / (1 - red - blue));
+    rgb[2] = to_byte(b);
+}
+
+/* Two pixels in four bytes, Y at `luma` and two further on, Cb and Cr beside. */
+static void read_packed_yuv(const FastvlmImage *image, int x, int y, int luma, guint8 rgb[3])
+{
+    const guint8 *pair = image->data + (gssize)y * image->stride + x / 2 * 4;
+
+    convert_pixel(image, pair[luma + x % 2 * 2], pair[1 - luma], pair[3 - luma], rgb);
+}
+
+static void read_planar_yuv(const FastvlmImage *image, int x, int y, guint8 rgb[3])
+{
+    const int luma = image->data[(gssize)y * image->stride + x];
+    const gboolean is_whole = image->format == FASTVLM_PIXEL_Y444;
+    const int column = is_whole ? x : x / 2;
+    const int row = is_whole || image->format == FASTVLM_PIXEL_Y42B ? y : y / 2;
+    const guint8 *first = image->chroma[0] + (gssize)row * image->chroma_stride[0];
+
+    if (image->format == FASTVLM_PIXEL_NV12) {
+        convert_pixel(image, luma, first[2 * column], first[2 * column + 1], rgb);
+    } else if (image->format == FASTVLM_PIXEL_NV21) {
+        convert_pixel(image, luma, first[2 * column + 1], first[2 * column], rgb);
+    } else {
+        const guint8 *second = image->chroma[1] + (gssize)row * image->chroma_stride[1];
+        convert_pixel(image, luma, first[column], second[column], rgb);
+    }
+}
+
+static void read_packed_rgb(const FastvlmImage *image, int x, int y, guint8 rgb[3])
+{
+    static const int offsets[][4] = {{0, 1, 2, 3}, {2, 1, 0, 3}, {0, 1, 2, 4},
+                                     {2, 1, 0, 4}, {1, 2, 3, 4}, {3, 2, 1, 4}};
     const int *offset = offsets[image->format];
     const guint8 *pixel = image->data + (gssize)y * image->stride + (gssize)x * offset[3];
 
     for (int i = 0; i < 3; i++) {
         rgb[i] = pixel[offset[i]];
+    }
+}
+
+static void read_pixel(const FastvlmImage *image, int x, int y, guint8 rgb[3])
+{
+    switch (image->format) {
+    case FASTVLM_PIXEL_GRAY8:
+        convert_pixel(image, image->data[(gssize)y * image->stride + x], 128, 128, rgb);
+        break;
+    case FASTVLM_PIXEL_YUY2:
+    case FASTVLM_PIXEL_UYVY:
+        read_packed_yuv(image, x, y, image->format == FASTVLM_PIXEL_UYVY, rgb);
+        break;
+    case FASTVLM_PIXEL_I420:
+    case FASTVLM_PIXEL_NV12:
+    case FASTVLM_PIXEL_NV21:
+    case FASTVLM_PIXEL_Y42B:
+    case FASTVLM_PIXEL_Y444:
+        read_planar_yuv(image, x, y, rgb);
+        break;
+    default:
+        read_packed_rgb(image, x, y, rgb);
     }
 }
 
@@ -319,7 +389,12 @@ static void keep_picture(FastvlmSession *session, const FastvlmImage *image)
     double sums[3] = {0};
 
     g_free(picture.rgb);
-    picture = (FakePicture){image->width, image->height, g_malloc(n * 3)};
+    picture = (FakePicture){image->width,
+                            image->height,
+                            g_malloc(n * 3),
+                            image->format,
+                            image->pixel_aspect_width,
+                            image->pixel_aspect_height};
     for (int y = 0; y < image->height; y++) {
         for (int x = 0; x < image->width; x++) {
             guint8 *rgb = picture.rgb + 3 * ((gsize)y * (gsize)image->width + (gsize)x);

@@ -48,10 +48,12 @@ typedef struct {
     char system_prompt[64];
 } FakeRecord;
 
-/** A picture as the engine got it, RGB without padding. */
+/** A picture as the engine got it, RGB without padding, and what it was told of it. */
 typedef struct {
     int width, height;
     guint8 *rgb;
+    FastvlmPixelFormat format;
+    int aspect_width, aspect_height; /* of a pixel */
 } FakePicture;
 
 /** Read at every step; plain stores are fine while nothing runs. */

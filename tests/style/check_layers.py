@@ -21,7 +21,7 @@ ROOMS = {
     "engine/kernels": (("base",), ()),
     "engine/load": (("base",), ("cache.h", "error.h", "model.h")),
     "engine/text": (("base",), ("error.h", "tokenizer.h")),
-    "engine/image": (("base",), ("error.h", "image.h")),
+    "engine/image": (("kernels", "base"), ("error.h", "image.h")),
     "engine/nn": (("kernels", "base"), ("error.h",)),
     "engine/vision": (("nn", "load", "base"), ("error.h",)),
     "engine/language": (("nn", "load", "base"), ("error.h",)),
@@ -41,7 +41,6 @@ KERNELS_BASE_HEADERS = ("cpu.h", "dtype.h")
 GLIB_FREE = ("engine/kernels/", "engine/base/cpu.")
 OUTSIDE = (
     (re.compile(r"^(openblas/)?cblas\.h$"), ("engine/kernels/blas.c",)),
-    (re.compile(r"stb_image_resize"), ("engine/image/resize.c",)),
     (re.compile(r"^(png\.h|jpeglib\.h|jerror\.h)$"), ("engine/tools/", "tests/")),
     (re.compile(r"^gst/"), ("gst-plugin/", "pipelines/", "docs/", "tests/gst/")),
     (re.compile(r"^(pango|cairo)/"), ("gst-plugin/",)),

@@ -35,7 +35,11 @@ static guint8 *make_pixels(int side)
 static void set_picture(FastvlmSession *session, int side)
 {
     guint8 *rgb = make_pixels(side);
-    const FastvlmImage image = {FASTVLM_PIXEL_RGB, side, side, side * 3, rgb};
+    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
+                                .width = side,
+                                .height = side,
+                                .stride = side * 3,
+                                .data = rgb};
     GError *error = NULL;
 
     fastvlm_session_set_image(session, &image, side, FASTVLM_FIT_PAD, &error);
@@ -242,7 +246,11 @@ static void test_cancel(void)
     FastvlmSession *session = fastvlm_session_new(model);
     FastvlmGenerateParams params = ids_params();
     guint8 *rgb = make_pixels(2048);
-    const FastvlmImage image = {FASTVLM_PIXEL_RGB, 2048, 2048, 2048 * 3, rgb};
+    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
+                                .width = 2048,
+                                .height = 2048,
+                                .stride = 2048 * 3,
+                                .data = rgb};
     FastvlmResult before, after;
     GError *error = NULL;
     GThread *thread;
@@ -364,7 +372,8 @@ static void test_bad_arguments(void)
     FastvlmGenerateParams params = {.use_ids = TRUE};
     gint32 *many = g_new0(gint32, 40000);
     guint8 pixel[3] = {0};
-    FastvlmImage image = {FASTVLM_PIXEL_RGB, 1, 1, 3, pixel};
+    FastvlmImage image = {
+        .format = FASTVLM_PIXEL_RGB, .width = 1, .height = 1, .stride = 3, .data = pixel};
     GError *error = NULL;
     int n_rows, n_columns;
 

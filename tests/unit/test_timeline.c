@@ -34,7 +34,11 @@ static FastvlmModel *load(gconstpointer precision)
 static void set_picture(FastvlmSession *session, int seed, int side)
 {
     guint8 *rgb = g_malloc((gsize)side * (gsize)side * 3);
-    const FastvlmImage image = {FASTVLM_PIXEL_RGB, side, side, side * 3, rgb};
+    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
+                                .width = side,
+                                .height = side,
+                                .stride = side * 3,
+                                .data = rgb};
     GError *error = NULL;
 
     for (int i = 0; i < side * side * 3; i++)
