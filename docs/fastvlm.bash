@@ -10,7 +10,7 @@ _fastvlm_options() {
             "--top-p --top-k --seed --choices"
         ;;
     info) echo "$model" ;;
-    bench) echo "$model --resolution --prompt-tokens --decode-tokens --runs" ;;
+    bench) echo "$model --resolution --prompt-tokens --decode-tokens --runs --sessions" ;;
     tokenize) echo "--jsonl --json --help" ;;
     cache) echo "list clear --json --help" ;;
     preprocess) echo "--resolution --fit --output --json --help" ;;

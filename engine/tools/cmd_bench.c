@@ -4,6 +4,8 @@
  *     load -> one run that is not counted -> N runs: picture, prompt of ids, tokens -> median and spread
  *          -> N - 1 further loads
  *
+ * A run is one caption's parts, or several sessions together (bench_sessions.c).
+ *
  * The picture and the ids are made up; what they are changes no timing. Every run has other ids, so
  * that nothing kept from the last one shortens it, and stop tokens are passed over.
  *
@@ -14,6 +16,7 @@
 
 #include <fastvlm/session.h>
 
+#include "tools/bench_sessions.h"
 #include "tools/interrupt.h"
 #include "tools/loading.h"
 #include "tools/output.h"
@@ -32,13 +35,15 @@ typedef enum {
     FIGURE_PREFILL,
     FIGURE_DECODE,
     FIGURE_TTFT,
+    FIGURE_TOKENS, /* this and the next: with --sessions, instead of those before */
+    FIGURE_CAPTIONS,
     FIGURE_PEAK_RSS,
     N_FIGURES,
 } Figure;
 
 static const char *const figure_names[N_FIGURES] = {
-    "load_ms",      "preprocess_ms", "encode_ms",   "prefill_tok_s",
-    "decode_tok_s", "ttft_ms",       "peak_rss_mb",
+    "load_ms", "preprocess_ms", "encode_ms",  "prefill_tok_s", "decode_tok_s",
+    "ttft_ms", "total_tok_s",   "captions_s", "peak_rss_mb",
 };
 
 typedef struct {
@@ -47,6 +52,7 @@ typedef struct {
     int n_prompt_tokens; /* 0: the picture's and TEXT_TOKENS */
     int n_decode_tokens;
     int n_runs;
+    int n_sessions; /* 0: one, measured by its parts */
     FastvlmModel *model;
     FastvlmSession *session;
     guint8 *pixels;             /* [PICTURE_HEIGHT, PICTURE_WIDTH, 3] */
@@ -106,19 +112,19 @@ static void draw_ids(Bench *bench, int run)
         bench->ids[i] = (gint32)(((gint64)i * 7919 + (gint64)run * 104729) % n_ids);
 }
 
-static gboolean run_once(Bench *bench, int run, FastvlmResult *result, GError **error)
+static FastvlmImage get_picture(const Bench *bench)
 {
-    FastvlmImage picture = {.format = FASTVLM_PIXEL_RGB,
-                            .width = PICTURE_WIDTH,
-                            .height = PICTURE_HEIGHT,
-                            .stride = PICTURE_WIDTH * 3,
-                            .data = bench->pixels};
-    if (!fastvlm_session_set_image(bench->session, &picture, bench->resolution, FASTVLM_FIT_PAD,
-                                   error))
-        return FALSE;
-    draw_ids(bench, run);
+    return (FastvlmImage){.format = FASTVLM_PIXEL_RGB,
+                          .width = PICTURE_WIDTH,
+                          .height = PICTURE_HEIGHT,
+                          .stride = PICTURE_WIDTH * 3,
+                          .data = bench->pixels};
+}
+
+static FastvlmGenerateParams get_params(const Bench *bench)
+{
     int n_prefix = MIN(PREFIX_TOKENS, bench->n_text_tokens / 2);
-    FastvlmGenerateParams params = {
+    return (FastvlmGenerateParams){
         .use_ids = TRUE,
         .prefix_ids = bench->ids,
         .n_prefix_ids = n_prefix,
@@ -126,11 +132,22 @@ static gboolean run_once(Bench *bench, int run, FastvlmResult *result, GError **
         .n_suffix_ids = bench->n_text_tokens - n_prefix,
         .max_tokens = bench->n_decode_tokens,
         .ignore_stop = TRUE,
+        .no_draft = TRUE,
     };
+}
+
+static gboolean run_once(Bench *bench, int run, FastvlmResult *result, GError **error)
+{
+    FastvlmImage picture = get_picture(bench);
+    if (!fastvlm_session_set_image(bench->session, &picture, bench->resolution, FASTVLM_FIT_PAD,
+                                   error))
+        return FALSE;
+    draw_ids(bench, run);
+    FastvlmGenerateParams params = get_params(bench);
     return fastvlm_session_generate(bench->session, &params, result, error);
 }
 
-static gboolean measure_runs(Bench *bench, GError **error)
+static gboolean run_alone(Bench *bench, GError **error)
 {
     g_autoptr(Progress) progress = progress_new("measuring");
     for (int run = 0; run <= bench->n_runs; run++) {
@@ -141,11 +158,40 @@ static gboolean measure_runs(Bench *bench, GError **error)
         if (run > 0) {
             add_figure(bench, FIGURE_PREPROCESS, result.preprocess_ms);
             add_figure(bench, FIGURE_ENCODE, result.encode_ms);
-            add_figure(bench, FIGURE_PREFILL, result.n_prompt_tokens / result.prefill_ms * 1e3);
+            add_figure(bench, FIGURE_PREFILL,
+                       (result.n_prompt_tokens - result.n_reused_tokens) / result.prefill_ms * 1e3);
             add_figure(bench, FIGURE_DECODE, (result.n_tokens - 1) / result.decode_ms * 1e3);
             add_figure(bench, FIGURE_TTFT, result.ttft_ms);
         }
         fastvlm_result_clear(&result);
+    }
+    return TRUE;
+}
+
+static gboolean measure_runs(Bench *bench, GError **error)
+{
+    bench->session = fastvlm_session_new(bench->model);
+    interrupt_attach(bench->session);
+    gboolean done = run_alone(bench, error);
+    interrupt_attach(NULL);
+    g_clear_pointer(&bench->session, fastvlm_session_free);
+    return done;
+}
+
+static gboolean measure_sessions(Bench *bench, GError **error)
+{
+    g_autoptr(Progress) progress = progress_new("measuring");
+    for (int run = 0; run <= bench->n_runs; run++) {
+        double tokens_s, captions_s;
+        draw_ids(bench, run);
+        BenchTask task = {bench->model, get_picture(bench), bench->resolution, get_params(bench)};
+        if (!bench_sessions(&task, bench->n_sessions, 1, &tokens_s, &captions_s, error))
+            return FALSE;
+        progress_set(progress, (run + 1.0) / (bench->n_runs + 1));
+        if (run > 0) {
+            add_figure(bench, FIGURE_TOKENS, tokens_s);
+            add_figure(bench, FIGURE_CAPTIONS, captions_s);
+        }
     }
     return TRUE;
 }
@@ -169,9 +215,7 @@ static json_t *describe(const Bench *bench)
     FastvlmModel *model = bench->model;
     json_t *object = json_object();
     json_object_set_new(object, "model", output_json_path(bench->common.model));
-    json_object_set_new(
-        object, "precision",
-        json_string(fastvlm_model_get_precision_note(model)));
+    json_object_set_new(object, "precision", json_string(fastvlm_model_get_precision_note(model)));
     json_object_set_new(object, "threads", json_integer(fastvlm_model_get_n_threads(model)));
     json_object_set_new(object, "cpu_tier", json_string(fastvlm_cpu_tier()));
     json_object_set_new(object, "blas", json_string(fastvlm_blas_name()));
@@ -180,6 +224,8 @@ static json_t *describe(const Bench *bench)
     json_object_set_new(object, "prompt_tokens", json_integer(bench->n_prompt_tokens));
     json_object_set_new(object, "decode_tokens", json_integer(bench->n_decode_tokens));
     json_object_set_new(object, "runs", json_integer(bench->n_runs));
+    if (bench->n_sessions > 0)
+        json_object_set_new(object, "sessions", json_integer(bench->n_sessions));
     return object;
 }
 
@@ -188,6 +234,8 @@ static void report_json(Bench *bench, json_t *description)
     json_t *report = json_object();
     for (int i = 0; i < N_FIGURES; i++) {
         GArray *values = bench->figures[i];
+        if (values->len == 0)
+            continue;
         json_t *figure = json_object();
         json_object_set_new(figure, "median", output_json_real(get_median(values), 3));
         json_object_set_new(figure, "min", output_json_real(g_array_index(values, double, 0), 3));
@@ -213,8 +261,12 @@ static void report_table(Bench *bench, json_t *description)
     printf("\n%-14s  %10s  %10s  %10s\n", "", "median", "min", "max");
     for (int i = 0; i < N_FIGURES; i++) {
         GArray *values = bench->figures[i];
-        printf("%-14s  %10.1f  %10.1f  %10.1f\n", figure_names[i], get_median(values),
-               g_array_index(values, double, 0), g_array_index(values, double, values->len - 1));
+        if (values->len == 0)
+            continue;
+        int n_decimals = i == FIGURE_CAPTIONS ? 3 : 1;
+        printf("%-14s  %10.*f  %10.*f  %10.*f\n", figure_names[i], n_decimals, get_median(values),
+               n_decimals, g_array_index(values, double, 0), n_decimals,
+               g_array_index(values, double, values->len - 1));
     }
 }
 
@@ -272,11 +324,8 @@ static int measure(Bench *bench, const ToolCommand *command)
         return code;
     if (!load(bench, &error))
         return loading_fail(error);
-    bench->session = fastvlm_session_new(bench->model);
-    interrupt_attach(bench->session);
-    gboolean done = measure_runs(bench, &error);
-    interrupt_attach(NULL);
-    g_clear_pointer(&bench->session, fastvlm_session_free);
+    gboolean done =
+        bench->n_sessions > 0 ? measure_sessions(bench, &error) : measure_runs(bench, &error);
     if (!done)
         return loading_fail(error);
     add_figure(bench, FIGURE_PEAK_RSS, read_peak_rss_mb());
@@ -303,6 +352,8 @@ static int run_bench(const ToolCommand *command, int argc, char **argv)
                    "tokens of the answer; default 64", .min = 2, .max = 1 << 20),
         OPTION_ROW(OPTION_INT, "runs", &bench.n_runs, "N", "measured runs; default 5", .min = 1,
                    .max = 10000),
+        OPTION_ROW(OPTION_INT, "sessions", &bench.n_sessions, "N",
+                   "so many captions at a time, measured together", .min = 1, .max = 64),
         MODEL_OPTION(&bench.common),
         PRECISION_OPTION(&bench.common),
         THREADS_OPTION(&bench.common),
@@ -346,8 +397,15 @@ const ToolCommand tool_command_bench = {
                    "  prefill_tok_s  prompt tokens a second, the picture's included\n"
                    "  decode_tok_s   tokens of the answer a second, from the first to the last\n"
                    "  ttft_ms        time to first token: preprocess, encode, prefill, choose\n"
-                   "  peak_rss_mb    most memory held, in 10^6 bytes: one value for all runs",
+                   "  peak_rss_mb    most memory held, in 10^6 bytes: one value for all runs\n"
+                   "\n"
+                   "With --sessions N, N sessions share the model, as N elements do, and between\n"
+                   "load_ms and peak_rss_mb come\n"
+                   "\n"
+                   "  total_tok_s    tokens a second of all, while all decode\n"
+                   "  captions_s     captions of all a second, one new picture for each",
     .examples = "  fastvlm bench\n"
-                "  fastvlm bench --model ~/FastVLM-0.5B --resolution 512 --threads 2 --json",
+                "  fastvlm bench --model ~/FastVLM-0.5B --resolution 512 --threads 2 --json\n"
+                "  fastvlm bench --model ~/FastVLM-0.5B --sessions 4",
     .run = run_bench,
 };

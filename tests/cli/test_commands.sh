@@ -149,6 +149,13 @@ done
 run bench --model ./good --runs 1 --decode-tokens 2
 check "bench" is_success
 check "a table" grep -Eq '^encode_ms( +[0-9.]+){3}$' out
+run bench --model ./mute --resolution 128 --decode-tokens 8 --runs 2 --sessions 3 --json
+check "bench --sessions" is_success
+check "how many" same "$(json sessions runs)" "3 2"
+for figure in load_ms total_tok_s captions_s peak_rss_mb; do
+    json $figure.min $figure.median $figure.max >figure
+    check "$figure: min, median, max" awk '!($1 > 0 && $1 <= $2 && $2 <= $3) { exit 1 }' figure
+done
 
 # --- progress and signals ---
 # Work that never ends by itself, so that a fast machine shows its progress too.
