@@ -1,0 +1,249 @@
+/*
+ * Our products and depthwise convolutions beside oneDNN's and OpenBLAS's, shape by shape, in turns.
+ *
+ *     each shape: ours, oneDNN, OpenBLAS, ours, oneDNN, OpenBLAS, ..  ->  the best of each
+ *
+ * Everyone computes on two threads of ours, one half of the rows each, with weights in its own favourite
+ * order. oneDNN's int8 is u8 * s8 -> f32 with scales given, without the rounding of rows that ours does.
+ * Built and run by kernels_vs_onednn.sh; oneDNN 2.6.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <cblas.h>
+#include <oneapi/dnnl/dnnl.h>
+
+#include "kernels/bench.h"
+
+#define N_TURNS 3
+
+extern void omp_set_num_threads(int n);
+
+static dnnl_engine_t engine;
+
+static void check(dnnl_status_t status, const char *what)
+{
+    if (status == dnnl_success)
+        return;
+    fprintf(stderr, "oneDNN: %s: status %d\n", what, status);
+    exit(EXIT_FAILURE);
+}
+
+/** A primitive for each thread: half of the rows, its own memory. */
+typedef struct {
+    dnnl_primitive_t primitive[BENCH_N_THREADS];
+    dnnl_stream_t stream[BENCH_N_THREADS];
+    dnnl_exec_arg_t arguments[BENCH_N_THREADS][4];
+    int n_arguments;
+} Peer;
+
+static dnnl_memory_t memory_of(const dnnl_memory_desc_t *layout)
+{
+    dnnl_memory_t memory;
+    void *data;
+
+    check(dnnl_memory_create(&memory, layout, engine, DNNL_MEMORY_ALLOCATE), "memory");
+    check(dnnl_memory_get_data_handle(memory, &data), "memory");
+    memset(data, 1, dnnl_memory_desc_get_size(layout)); /* small numbers of any type */
+    return memory;
+}
+
+static void add_argument(Peer *peer, int thread, int i, int argument,
+                         const_dnnl_primitive_desc_t desc, dnnl_query_t query)
+{
+    peer->arguments[thread][i].arg = argument;
+    peer->arguments[thread][i].memory = memory_of(dnnl_primitive_desc_query_md(desc, query, 0));
+}
+
+static void run_peer(int thread, void *data)
+{
+    Peer *peer = data;
+
+    omp_set_num_threads(1);
+    check(dnnl_primitive_execute(peer->primitive[thread], peer->stream[thread], peer->n_arguments,
+                                 peer->arguments[thread]),
+          "execute");
+    check(dnnl_stream_wait(peer->stream[thread]), "wait");
+}
+
+static void finish_peer(Peer *peer, int thread, dnnl_primitive_desc_t desc)
+{
+    check(dnnl_primitive_create(&peer->primitive[thread], desc), "primitive");
+    check(dnnl_stream_create(&peer->stream[thread], engine, dnnl_stream_default_flags), "stream");
+    check(dnnl_primitive_desc_destroy(desc), "description");
+}
+
+static void free_peer(Peer *peer)
+{
+    for (int t = 0; t < BENCH_N_THREADS; t++) {
+        for (int i = 0; i < peer->n_arguments; i++)
+            dnnl_memory_destroy(peer->arguments[t][i].memory);
+        dnnl_primitive_destroy(peer->primitive[t]);
+        dnnl_stream_destroy(peer->stream[t]);
+    }
+}
+
+/** type as OurGemm's: 0 f32, 1 bf16, 2 int8. Returns 0 where this processor has no such product. */
+static int make_gemm(Peer *peer, GemmShape shape, int type)
+{
+    static const dnnl_data_type_t a_types[] = {dnnl_f32, dnnl_bf16, dnnl_u8};
+    static const dnnl_data_type_t b_types[] = {dnnl_f32, dnnl_bf16, dnnl_s8};
+    const int rows = shape.n_rows > 1 ? shape.n_rows / BENCH_N_THREADS : 1;
+    const int columns = shape.n_rows > 1 ? shape.n_columns : shape.n_columns / BENCH_N_THREADS;
+    const dnnl_dims_t a_dims = {rows, shape.k}, b_dims = {shape.k, columns},
+                      c_dims = {rows, columns};
+    const float scale = 0.01f;
+    dnnl_primitive_attr_t attributes;
+    dnnl_memory_desc_t a, b, c;
+    dnnl_matmul_desc_t matmul;
+
+    dnnl_memory_desc_init_by_tag(&a, 2, a_dims, a_types[type], dnnl_ab);
+    dnnl_memory_desc_init_by_tag(&b, 2, b_dims, b_types[type], dnnl_format_tag_any);
+    dnnl_memory_desc_init_by_tag(&c, 2, c_dims, dnnl_f32, dnnl_ab);
+    check(dnnl_matmul_desc_init(&matmul, &a, &b, NULL, &c), "matmul");
+    check(dnnl_primitive_attr_create(&attributes), "attributes");
+    if (type == 2)
+        check(dnnl_primitive_attr_set_output_scales(attributes, 1, 0, &scale), "scales");
+    peer->n_arguments = 3;
+    for (int t = 0; t < BENCH_N_THREADS; t++) {
+        dnnl_primitive_desc_t desc;
+
+        if (dnnl_primitive_desc_create(&desc, &matmul, attributes, engine, NULL) != dnnl_success) {
+            dnnl_primitive_attr_destroy(attributes);
+            return 0;
+        }
+        add_argument(peer, t, 0, DNNL_ARG_SRC, desc, dnnl_query_src_md);
+        add_argument(peer, t, 1, DNNL_ARG_WEIGHTS, desc, dnnl_query_weights_md);
+        add_argument(peer, t, 2, DNNL_ARG_DST, desc, dnnl_query_dst_md);
+        finish_peer(peer, t, desc);
+    }
+    dnnl_primitive_attr_destroy(attributes);
+    return 1;
+}
+
+static void make_conv(Peer *peer, ConvShape shape)
+{
+    const int rows = shape.size / BENCH_N_THREADS, pad = shape.kernel_size / 2;
+    const int n = shape.n_channels, n_inputs = shape.n_channels / shape.multiplier;
+    const dnnl_dims_t in = {1, n_inputs, rows, shape.size}, bias_dims = {n};
+    const dnnl_dims_t weight = {n_inputs, shape.multiplier, 1, shape.kernel_size,
+                                shape.kernel_size};
+    const dnnl_dims_t out = {1, n, rows / shape.stride, shape.size / shape.stride};
+    const dnnl_dims_t strides = {shape.stride, shape.stride}, left = {pad, pad};
+    const dnnl_dims_t right = {shape.stride == 1 ? pad : pad - 1,
+                               shape.stride == 1 ? pad : pad - 1};
+    dnnl_memory_desc_t source, weights, bias, target;
+    dnnl_convolution_desc_t conv;
+
+    dnnl_memory_desc_init_by_tag(&source, 4, in, dnnl_f32, dnnl_format_tag_any);
+    dnnl_memory_desc_init_by_tag(&weights, 5, weight, dnnl_f32, dnnl_format_tag_any);
+    dnnl_memory_desc_init_by_tag(&bias, 1, bias_dims, dnnl_f32, dnnl_a);
+    dnnl_memory_desc_init_by_tag(&target, 4, out, dnnl_f32, dnnl_format_tag_any);
+    check(dnnl_convolution_forward_desc_init(&conv, dnnl_forward_inference, dnnl_convolution_direct,
+                                             &source, &weights, &bias, &target, strides, left,
+                                             right),
+          "convolution");
+    peer->n_arguments = 4;
+    for (int t = 0; t < BENCH_N_THREADS; t++) {
+        dnnl_primitive_desc_t desc;
+
+        check(dnnl_primitive_desc_create(&desc, &conv, NULL, engine, NULL), "convolution");
+        add_argument(peer, t, 0, DNNL_ARG_SRC, desc, dnnl_query_src_md);
+        add_argument(peer, t, 1, DNNL_ARG_WEIGHTS, desc, dnnl_query_weights_md);
+        add_argument(peer, t, 2, DNNL_ARG_BIAS, desc, dnnl_query_weights_md);
+        dnnl_memory_destroy(peer->arguments[t][2].memory);
+        peer->arguments[t][2].memory = memory_of(&bias);
+        add_argument(peer, t, 3, DNNL_ARG_DST, desc, dnnl_query_dst_md);
+        finish_peer(peer, t, desc);
+    }
+}
+
+static void run_blas(int thread, void *data)
+{
+    const OurGemm *our = data;
+    const GemmShape *shape = &our->shape;
+    const int rows = shape->n_rows > 1 ? shape->n_rows / BENCH_N_THREADS : 1;
+    const int columns = shape->n_rows > 1 ? shape->n_columns : shape->n_columns / BENCH_N_THREADS;
+    const size_t row = shape->n_rows > 1 ? (size_t)(thread * rows) : 0;
+    const size_t column = shape->n_rows > 1 ? 0 : (size_t)(thread * columns);
+
+    omp_set_num_threads(1);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, shape->k, 1.0f,
+                our->x + row * (size_t)shape->k, shape->k, our->b + column * (size_t)shape->k,
+                shape->k, 0.0f, our->c + row * (size_t)shape->n_columns + column, shape->n_columns);
+}
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static void compare_gemms(const FastvlmKernels *kernels)
+{
+    static const char *const names[] = {"f32", "bf16", "int8"};
+
+    printf("%-5s %-17s %-20s %9s %9s %9s   ours / best peer\n", "type", "product",
+           "rows x k x columns", "ours", "oneDNN", "OpenBLAS");
+    for (int type = 0; type < 3; type++)
+        for (size_t i = 0; i < sizeof gemm_shapes / sizeof *gemm_shapes; i++) {
+            const GemmShape shape = gemm_shapes[i];
+            const double ops = 2e-9 * shape.n_rows * shape.k * shape.n_columns;
+            OurGemm our = our_gemm_new(kernels, shape, type);
+            double ours = 1e9, dnnl = 1e9, blas = 1e9;
+            Peer peer = {.n_arguments = 0};
+            const int has_peer = make_gemm(&peer, shape, type);
+
+            for (int turn = 0; turn < N_TURNS; turn++) {
+                ours = least(ours, bench_run(our_gemm_run, &our));
+                if (has_peer)
+                    dnnl = least(dnnl, bench_run(run_peer, &peer));
+                if (type == 0)
+                    blas = least(blas, bench_run(run_blas, &our));
+            }
+            printf("%-5s %-17s %5d x %4d x %5d %9.1f %9.1f %9.1f   %.2f\n", names[type], shape.what,
+                   shape.n_rows, shape.k, shape.n_columns, ops / ours, has_peer ? ops / dnnl : 0.0,
+                   type == 0 ? ops / blas : 0.0, least(dnnl, blas) / ours);
+            fflush(stdout);
+            if (has_peer)
+                free_peer(&peer);
+            our_gemm_free(&our);
+        }
+}
+
+static void compare_convs(const FastvlmKernels *kernels)
+{
+    printf("%-23s %-20s %9s %9s\n", "convolution", "pixels, channels", "ours", "oneDNN");
+    for (size_t i = 0; i < sizeof conv_shapes / sizeof *conv_shapes; i++) {
+        const ConvShape shape = conv_shapes[i];
+        const double ops = 1e-9 * conv_shape_ops(shape);
+        OurConv our = our_conv_new(kernels, shape);
+        double ours = 1e9, dnnl = 1e9;
+        Peer peer;
+
+        make_conv(&peer, shape);
+        for (int turn = 0; turn < N_TURNS; turn++) {
+            ours = least(ours, bench_run(our_conv_run, &our));
+            dnnl = least(dnnl, bench_run(run_peer, &peer));
+        }
+        printf("%-23s %4d px, %4d       %9.1f %9.1f %21.2f\n", shape.what, shape.size,
+               shape.n_channels, ops / ours, ops / dnnl, dnnl / ours);
+        fflush(stdout);
+        free_peer(&peer);
+        our_conv_free(&our);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const FastvlmKernels *kernels = fastvlm_kernels_get(fastvlm_tier_in_use());
+
+    openblas_set_num_threads(1);
+    check(dnnl_engine_create(&engine, dnnl_cpu, 0), "engine");
+    printf("Gop/s, %d threads, %s; OpenBLAS %s\n", BENCH_N_THREADS,
+           fastvlm_tier_to_string(kernels->tier), openblas_get_corename());
+    if (argc < 2 || strcmp(argv[1], "conv") == 0)
+        compare_convs(kernels);
+    if (argc < 2 || strcmp(argv[1], "gemm") == 0)
+        compare_gemms(kernels);
+    dnnl_engine_destroy(engine);
+    return 0;
+}
