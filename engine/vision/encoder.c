@@ -18,6 +18,7 @@
 #define LAYER_NORM_EPSILON 1e-5f
 #define STEM_TILE_ROWS (32 * FASTVLM_ROW_GROUP)
 #define STEM_INPUTS 27
+#define STEM_STRIPE_ROWS 4 /* of the stem's second layer */
 
 /** What an encode is about. */
 typedef struct {
@@ -93,6 +94,15 @@ static int count_heads(const FastvlmVisionStage *stage)
     return stage->n_channels / FASTVLM_VISION_HEAD_DIM;
 }
 
+/** Floats of scratch that a stripe needs. */
+static gsize count_stem_scratch(const FastvlmVisionWeights *weights, int resolution)
+{
+    const gsize n_pixels =
+        (gsize)(2 * STEM_STRIPE_ROWS + 2) * (gsize)(resolution / 2) + FASTVLM_ROW_GROUP;
+
+    return STEM_TILE_ROWS * STEM_INPUTS + n_pixels * (gsize)weights->stem.matrix.n_out;
+}
+
 /** Floats that `a`, `b` and `wide` need, and the threads' scratch. */
 static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *n_narrow,
                     gsize *n_wide, gsize *n_scratch)
@@ -101,10 +111,9 @@ static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *
     const int n_tokens =
         (resolution / FASTVLM_VISION_STRIDE) * (resolution / FASTVLM_VISION_STRIDE);
 
-    *n_wide = MAX(count_floats(resolution / 2, weights->stem.matrix.n_out),
-                  (gsize)fastvlm_pad_rows(n_tokens) * (gsize)weights->projector_in.matrix.n_out);
+    *n_wide = (gsize)fastvlm_pad_rows(n_tokens) * (gsize)weights->projector_in.matrix.n_out;
     *n_narrow = count_floats(side, weights->stem.matrix.n_out);
-    *n_scratch = STEM_TILE_ROWS * STEM_INPUTS; /* the stem is f32: no rounded rows */
+    *n_scratch = count_stem_scratch(weights, resolution);
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++, side = (side - 1) / 2 + 1) {
         const FastvlmVisionStage *stage = &weights->stages[s];
         const FastvlmConvFfn *ffn = &stage->blocks[0].ffn;
@@ -151,6 +160,7 @@ static gboolean prepare(const FastvlmVisionWeights *weights, FastvlmCompute *com
 typedef struct {
     const Encode *encode;
     const guint8 *rgb;
+    const float *zero_bias; /* GELU comes with a bias, which the convolution has added already */
     int resolution;
 } StemRun;
 
@@ -175,34 +185,63 @@ static void gather_window(const StemRun *run, int y, int x, float *window)
     }
 }
 
-static void run_stem_tile(int tile, int worker, void *data)
+/** Stem rows first .. first + n - 1 of the picture in between, [n, R / 2, C], to `out`. */
+static void compute_stem_rows(const StemRun *run, int first, int n, float *windows, float *out)
 {
-    const StemRun *run = data;
     const FastvlmLinear *stem = &run->encode->weights->stem;
     const int side = run->resolution / 2;
-    const int row = tile * STEM_TILE_ROWS;
-    const int n_rows = MIN(STEM_TILE_ROWS, side * side - row);
-    float *windows = run->encode->compute->scratch[worker]; /* [STEM_TILE_ROWS, 27] */
 
-    for (int i = 0; i < n_rows; i++)
-        gather_window(run, (row + i) / side, (row + i) % side, windows + i * STEM_INPUTS);
-    fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, n_rows, NULL,
-                        run->encode->state->wide + (gsize)row * (gsize)stem->matrix.n_out);
+    for (int i = 0; i < n * side; i += STEM_TILE_ROWS) {
+        const int n_pixels = MIN(STEM_TILE_ROWS, n * side - i);
+
+        for (int j = 0; j < n_pixels; j++)
+            gather_window(run, first + (i + j) / side, (i + j) % side, windows + j * STEM_INPUTS);
+        fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, n_pixels, NULL,
+                            out + (gsize)i * (gsize)stem->matrix.n_out);
+    }
+}
+
+/**
+ * A stripe of the stem's second layer. Output row y needs rows 2 y - 1 .. 2 y + 1 of the first layer,
+ * which are computed here (one of them by the stripe above as well): the picture of half the side, the
+ * largest of all, is never whole. The stripe's picture begins at an even row, so that strides agree;
+ * its first row is then not looked at.
+ */
+static void run_stem_stripe(int stripe, int worker, void *data)
+{
+    const StemRun *run = data;
+    const Encode *encode = run->encode;
+    const FastvlmKernels *kernels = encode->compute->kernels;
+    const gsize n_channels = (gsize)encode->weights->stem.matrix.n_out;
+    const int side = run->resolution / 4;
+    const int y = stripe * STEM_STRIPE_ROWS;
+    const int n_rows = MIN(STEM_STRIPE_ROWS, side - y);
+    const int first = MAX(2 * y - 2, 0);
+    float *windows = encode->compute->scratch[worker]; /* [STEM_TILE_ROWS, 27] */
+    float *rows = windows + STEM_TILE_ROWS * STEM_INPUTS;
+    const FastvlmConvDw conv =
+        fastvlm_conv_bind(&encode->weights->stem_down, rows, 2 * (y + n_rows) - first, 2 * side);
+    const gsize skipped = y > 0 ? (gsize)(2 * side) * n_channels : 0;
+    float *out = encode->y + (gsize)y * (gsize)side * n_channels;
+
+    compute_stem_rows(run, y > 0 ? first + 1 : 0, 2 * (y + n_rows) - first - (y > 0), windows,
+                      rows + skipped);
+    fastvlm_conv_pixels(kernels, &conv, (gint64)(y > 0) * side, n_rows * side, out);
+    kernels->gelu_bias_f32(out, run->zero_bias, (size_t)(n_rows * side), n_channels);
 }
 
 /** rgb [R, R, 3] -> x [R / 4, R / 4, C]. */
 static gboolean run_stem(Encode *encode, const guint8 *rgb, int resolution, GError **error)
 {
     const FastvlmVisionWeights *weights = encode->weights;
-    StemRun run = {encode, rgb, resolution};
-    const int n_tiles = (resolution / 2 * (resolution / 2) + STEM_TILE_ROWS - 1) / STEM_TILE_ROWS;
+    g_autofree float *zero_bias = g_new0(float, weights->stem_down.n_channels);
+    StemRun run = {encode, rgb, zero_bias, resolution};
 
-    if (!fastvlm_compute_run(encode->compute, n_tiles, run_stem_tile, &run, error) ||
-        !fastvlm_conv_run(encode->compute, &weights->stem_down, encode->state->wide, resolution / 2,
-                          resolution / 2, TRUE, encode->y, error))
-        return FALSE;
     encode->side = resolution / 4;
-    return fastvlm_linear_run(encode->compute, &weights->stem_mix, encode->y,
+    return fastvlm_compute_run(encode->compute,
+                               (encode->side + STEM_STRIPE_ROWS - 1) / STEM_STRIPE_ROWS,
+                               run_stem_stripe, &run, error) &&
+           fastvlm_linear_run(encode->compute, &weights->stem_mix, encode->y,
                               encode->side * encode->side, encode->x, error);
 }
 

@@ -19,7 +19,7 @@ typedef struct {
     int resolution; /* what the buffers were made for */
     float *a;       /* activations go back and forth between these two */
     float *b;
-    float *wide;      /* the stem's first output; later hidden layers and qkv */
+    float *wide;      /* hidden layers, qkv */
     float *vision;    /* [padded (R / 64)^2, 2C] */
     float *projected; /* [padded (R / 64)^2, hidden] */
     int n_tokens;     /* (R / 64)^2 */
