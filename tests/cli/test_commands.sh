@@ -137,10 +137,11 @@ check "all of it" json path parameters.total parameters.vision language.tokenize
     weights_bytes.f32 stored_dtypes cpu_tier blas licence precisions file_size_bytes
 
 # --- bench ---
-run bench --model ./mute --resolution 128 --prompt-tokens 20 --decode-tokens 4 --runs 3 --json
+run bench --model ./mute --resolution 128 --prompt-tokens 20 --decode-tokens 4 --runs 3 --json \
+    --precision bf16
 check "bench --json" is_success
 check "what was measured" same "$(json resolution prompt_tokens decode_tokens runs precision)" \
-    "128 20 4 3 f32"
+    "128 20 4 3 bf16"
 check "where" json cpu_tier threads blas model
 for figure in load_ms preprocess_ms encode_ms prefill_tok_s decode_tok_s ttft_ms peak_rss_mb; do
     json $figure.min $figure.median $figure.max >figure

@@ -101,7 +101,7 @@ static void run_threads(const char *directory, int n_threads, const Vectors *gol
                         GHashTable *seen)
 {
     GError *error = NULL;
-    FastvlmModelParams params = {.n_threads = n_threads};
+    FastvlmModelParams params = {.precision = FASTVLM_PRECISION_F32, .n_threads = n_threads};
     FastvlmModel *model = fastvlm_model_load(directory, &params, &error);
     g_assert_no_error(error);
     FastvlmSession *session = fastvlm_session_new(model);

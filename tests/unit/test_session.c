@@ -47,9 +47,9 @@ static void set_picture(FastvlmSession *session, int side)
     g_free(rgb);
 }
 
-static FastvlmModel *load(int n_threads)
+static FastvlmModel *load(FastvlmPrecision precision, int n_threads)
 {
-    const FastvlmModelParams params = {.n_threads = n_threads};
+    const FastvlmModelParams params = {.precision = precision, .n_threads = n_threads};
     GError *error = NULL;
     FastvlmModel *model = fastvlm_model_load(directory, &params, &error);
 
@@ -81,10 +81,10 @@ static void generate(FastvlmSession *session, const FastvlmGenerateParams *param
 }
 
 /* What one run gives: picture, projection, logits and tokens, one behind the other. */
-static GByteArray *run(int n_threads)
+static GByteArray *run(FastvlmPrecision precision, int n_threads)
 {
     const FastvlmGenerateParams params = ids_params();
-    FastvlmModel *model = load(n_threads);
+    FastvlmModel *model = load(precision, n_threads);
     FastvlmSession *session = fastvlm_session_new(model);
     GByteArray *bytes = g_byte_array_new();
     FastvlmResult result;
@@ -111,12 +111,14 @@ static GByteArray *run(int n_threads)
     return bytes;
 }
 
-static void test_threads(void)
+/* The number of threads changes no byte, in any precision. */
+static void test_threads(gconstpointer data)
 {
-    GByteArray *one = run(1);
+    const FastvlmPrecision precision = (FastvlmPrecision)GPOINTER_TO_INT(data);
+    GByteArray *one = run(precision, 1);
 
     for (int n_threads = 2; n_threads <= 5; n_threads += 3) {
-        GByteArray *more = run(n_threads);
+        GByteArray *more = run(precision, n_threads);
 
         g_assert_cmpmem(one->data, one->len, more->data, more->len);
         g_byte_array_unref(more);
@@ -126,13 +128,13 @@ static void test_threads(void)
 
 static void test_tiers(void)
 {
-    GByteArray *best = run(2);
+    GByteArray *best = run(FASTVLM_PRECISION_F32, 2);
     GByteArray *scalar;
     const gsize n = (best->len - MAX_TOKENS * sizeof(gint32)) / sizeof(float);
 
     g_setenv("FASTVLM_TIER", "scalar", TRUE);
     g_assert_cmpstr(fastvlm_cpu_tier(), ==, "scalar");
-    scalar = run(2);
+    scalar = run(FASTVLM_PRECISION_F32, 2);
     g_unsetenv("FASTVLM_TIER");
     for (gsize i = 0; i < n; i++)
         g_assert_cmpfloat_with_epsilon(((const float *)(const void *)best->data)[i],
@@ -146,7 +148,7 @@ static void test_tiers(void)
 /* What decoding made step by step, a prefill of it all agrees with: across its chunks too. */
 static void test_long_prompt(void)
 {
-    FastvlmModel *model = load(2);
+    FastvlmModel *model = load(FASTVLM_PRECISION_AUTO, 2);
     FastvlmSession *session = fastvlm_session_new(model);
     FastvlmGenerateParams params = ids_params();
     gint32 ids[700];
@@ -171,7 +173,7 @@ static void test_long_prompt(void)
 
 static void test_seed(void)
 {
-    FastvlmModel *model = load(1);
+    FastvlmModel *model = load(FASTVLM_PRECISION_AUTO, 1);
     FastvlmSession *session = fastvlm_session_new(model);
     FastvlmGenerateParams params = ids_params();
     FastvlmResult a, b, c;
@@ -218,7 +220,7 @@ static void test_two_sessions(void)
 {
     Runner runners[3];
     GThread *threads[3];
-    FastvlmModel *model = load(2);
+    FastvlmModel *model = load(FASTVLM_PRECISION_AUTO, 2);
 
     for (int i = 0; i < 3; i++) {
         runners[i] = (Runner){.model = model};
@@ -242,7 +244,7 @@ static gpointer cancel_soon(gpointer session)
 /* A cancelled session is whole: after a reset it answers as a new one does. */
 static void test_cancel(void)
 {
-    FastvlmModel *model = load(2);
+    FastvlmModel *model = load(FASTVLM_PRECISION_AUTO, 2);
     FastvlmSession *session = fastvlm_session_new(model);
     FastvlmGenerateParams params = ids_params();
     guint8 *rgb = make_pixels(2048);
@@ -367,7 +369,7 @@ static void expect(FastvlmSession *session, FastvlmGenerateParams params, Fastvl
 static void test_bad_arguments(void)
 {
     static const gint32 wild[] = {512};
-    FastvlmModel *model = load(1);
+    FastvlmModel *model = load(FASTVLM_PRECISION_AUTO, 1);
     FastvlmSession *session = fastvlm_session_new(model);
     FastvlmGenerateParams params = {.use_ids = TRUE};
     gint32 *many = g_new0(gint32, 40000);
@@ -441,7 +443,12 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     make_checkpoint();
-    g_test_add_func("/session/threads", test_threads);
+    for (int p = FASTVLM_PRECISION_AUTO; p <= FASTVLM_PRECISION_INT8; p++) {
+        g_autofree char *path =
+            g_strdup_printf("/session/threads/%s", fastvlm_precision_to_string(p));
+
+        g_test_add_data_func(path, GINT_TO_POINTER(p), test_threads);
+    }
     g_test_add_func("/session/tiers", test_tiers);
     g_test_add_func("/session/long-prompt", test_long_prompt);
     g_test_add_func("/session/seed", test_seed);
