@@ -17,6 +17,13 @@ GST_DEBUG_CATEGORY(gst_fastvlm_caption_debug);
     "{ I420, YV12, NV12, NV21, YUY2, UYVY, Y42B, Y444, GRAY8, RGB, BGR, RGBx, BGRx, xRGB, xBGR, " \
     "RGBA, BGRA, ARGB, ABGR, I420_10LE, P010_10LE }"
 
+/* No frame rate: caps need not have one. */
+#define SIZES                                                        \
+    ", format = (string) " FORMATS ", width = " GST_VIDEO_SIZE_RANGE \
+    ", height = " GST_VIDEO_SIZE_RANGE
+#define VIDEO_CAPS "video/x-raw" SIZES
+#define VIDEO_CAPS_WITH(features) "video/x-raw(" features ")" SIZES
+
 enum {
     PROP_CAPTION = GST_FASTVLM_N_SETTINGS,
     PROP_STATS,
@@ -25,17 +32,17 @@ enum {
 enum { SIGNAL_CAPTIONED, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
-static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE(
-    "sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(FORMATS)));
+static GstStaticPadTemplate sink_template =
+    GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(VIDEO_CAPS));
 
 /* Both spellings of the feature are about: see gstfastvlmnegotiate.c. */
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE(
     "src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(FORMATS) ";" GST_VIDEO_CAPS_MAKE_WITH_FEATURES(
-        GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY
-        ", " GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION,
-        FORMATS) ";" GST_VIDEO_CAPS_MAKE_WITH_FEATURES(GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION,
-                                                       FORMATS)));
+    GST_STATIC_CAPS(
+        VIDEO_CAPS
+        "; " VIDEO_CAPS_WITH(GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ","
+                                                                   " " GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION) "; " VIDEO_CAPS_WITH(
+            GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION)));
 
 static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE(
     "text_src", GST_PAD_SRC, GST_PAD_REQUEST, GST_STATIC_CAPS("text/x-raw, format=(string)utf8"));
@@ -271,13 +278,17 @@ static gboolean check_model(const char *model_path, GError **error)
 
 static gboolean check_settings(const GstFastvlmSettings *settings, GError **error)
 {
+    const FastvlmModelParams params = {.precision = settings->precision,
+                                       .n_threads = (int)settings->threads,
+                                       .worker_nice = settings->nice};
+
     if (!gst_fastvlm_settings_is_resolution(settings->resolution)) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
                     "resolution=%u is no multiple of 64: set one, or 0 for the model's own",
                     settings->resolution);
         return FALSE;
     }
-    return check_model(settings->model_path, error);
+    return fastvlm_model_check_params(&params, error) && check_model(settings->model_path, error);
 }
 
 static gboolean start(GstFastvlmCaption *self)

@@ -24,7 +24,8 @@ static const GstFastvlmAnswerField fields[] = {
     {"total-ms", G_TYPE_DOUBLE, AT(total_ms),
      "from starting on the frame to the last token so far"},
     {"age-ms", G_TYPE_DOUBLE, AT(age_ms),
-     "running time when this was made, less the frame's; 0 without a clock"},
+     "running time when this was made, less the frame's; without a clock or not playing, the time "
+     "since the frame came in"},
 };
 
 const GstFastvlmAnswerField *gst_fastvlm_answer_get_fields(guint *n_fields)

@@ -48,15 +48,22 @@ void gst_fastvlm_caption_forget(GstFastvlmCaption *self)
     }
 }
 
-/* Now minus the frame, in running time; 0 where there is no clock to tell now. */
-static double get_age_ms(GstFastvlmCaption *self, GstClockTime running_time)
+/* Now minus the frame, in running time. That stands still, and the clock's goes on, while the element
+ * does not play, and without a clock there is none: then the time since the frame came in. */
+static double get_age_ms(GstFastvlmCaption *self, const GstFastvlmSample *sample)
 {
-    const GstClockTime now = gst_element_get_current_running_time(GST_ELEMENT(self));
+    GstClockTime now = GST_CLOCK_TIME_NONE;
 
-    if (!GST_CLOCK_TIME_IS_VALID(now)) {
-        return 0;
+    GST_OBJECT_LOCK(self);
+    const gboolean plays = GST_STATE(self) == GST_STATE_PLAYING;
+    GST_OBJECT_UNLOCK(self);
+    if (plays) {
+        now = gst_element_get_current_running_time(GST_ELEMENT(self));
     }
-    return (double)GST_CLOCK_DIFF(running_time, now) / GST_MSECOND;
+    if (!GST_CLOCK_TIME_IS_VALID(now)) {
+        return (double)(g_get_monotonic_time() - sample->arrival_us) / 1000;
+    }
+    return (double)GST_CLOCK_DIFF(sample->running_time, now) / GST_MSECOND;
 }
 
 static void get_settings(gpointer user_data, GstFastvlmSettings *settings)
@@ -124,7 +131,7 @@ static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastv
 {
     GstFastvlmCaption *self = user_data;
 
-    answer->age_ms = get_age_ms(self, answer->running_time);
+    answer->age_ms = get_age_ms(self, sample);
     GST_DEBUG_OBJECT(self, "%s %" G_GUINT64_FORMAT " of %" GST_TIME_FORMAT ": %s", answer->type,
                      answer->sequence, GST_TIME_ARGS(answer->pts), answer->text);
     if (result != NULL) {

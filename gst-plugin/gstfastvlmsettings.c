@@ -151,7 +151,8 @@ static void install_question(GObjectClass *klass)
                           0, MAX_RESOLUTION, 0, LIVE));
     g_object_class_install_property(
         klass, GST_FASTVLM_PROP_FIT,
-        g_param_spec_enum("fit", "Fit", "How a picture that is not square becomes one",
+        g_param_spec_enum("fit", "Fit",
+                          "How a picture whose display aspect is not square becomes one",
                           GST_TYPE_FASTVLM_FIT, FASTVLM_FIT_PAD, LIVE));
 }
 

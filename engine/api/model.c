@@ -36,7 +36,7 @@ void fastvlm_model_unref(FastvlmModel *model)
     g_free(model);
 }
 
-static gboolean check_params(const FastvlmModelParams *params, GError **error)
+gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **error)
 {
     if (params->precision == FASTVLM_PRECISION_INT4) {
         g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
@@ -90,7 +90,7 @@ FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *par
 
     if (!params)
         params = &defaults;
-    if (!check_params(params, error))
+    if (!fastvlm_model_check_params(params, error))
         return NULL;
     model = g_new0(FastvlmModel, 1);
     g_atomic_ref_count_init(&model->references);

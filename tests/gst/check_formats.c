@@ -92,6 +92,18 @@ static void test_direct(gconstpointer mode)
     }
 }
 
+/* Caps need not say how many frames a second there are. */
+static void test_no_framerate(gconstpointer mode)
+{
+    static const char *const some[] = {"I420", "RGB", "P010_10LE"};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(some); i++) {
+        char *caps = g_strdup_printf("video/x-raw, format=%s, width=64, height=48", some[i]);
+        check_case(mode, caps, 64, 48, 0x208040);
+        g_free(caps);
+    }
+}
+
 /* The shape of pixels is told, in layouts that are converted too and with a size in the meta. */
 static void test_pixel_aspect(gconstpointer mode)
 {
@@ -336,6 +348,7 @@ int main(int argc, char **argv)
     support_init(&argc, &argv);
     add("formats", test_formats);
     add("direct", test_direct);
+    add("no-framerate", test_no_framerate);
     add("pixel-aspect", test_pixel_aspect);
     add("odd-sizes", test_odd_sizes);
     add("colorimetry", test_colorimetry);

@@ -67,6 +67,39 @@ static void test_final_message(void)
     fixture_free(fixture);
 }
 
+/* The clock's time of a pipeline that is paused says nothing of how old a frame is. */
+static void test_age_paused(void)
+{
+    Fixture *fixture = fixture_new("", CAPS);
+
+    fake.encode_ms = 60;
+    gst_harness_set_time(fixture->harness, 1000 * GST_SECOND);
+    gst_element_set_state(fixture->harness->element, GST_STATE_PAUSED);
+    push_frame(fixture, 0xffffff, 0);
+    double age_ms = get_double(wait_caption(fixture, "final"), "age-ms");
+    g_assert_cmpfloat(age_ms, >=, 60);
+    g_assert_cmpfloat(age_ms, <, 10000);
+    gst_element_set_state(fixture->harness->element, GST_STATE_PLAYING);
+    push_frame(fixture, 0xffffff, 900 * GST_SECOND);
+    age_ms = get_double(wait_caption(fixture, "final"), "age-ms");
+    g_assert_cmpfloat_with_epsilon(age_ms, 100000, 1e-6);
+    fixture_free(fixture);
+}
+
+/* Without a clock too. */
+static void test_age_without_clock(void)
+{
+    Fixture *fixture = fixture_new("", CAPS);
+
+    fake.encode_ms = 60;
+    gst_element_set_clock(fixture->harness->element, NULL);
+    push_frame(fixture, 0xffffff, 0);
+    const double age_ms = get_double(wait_caption(fixture, "final"), "age-ms");
+    g_assert_cmpfloat(age_ms, >=, 60);
+    g_assert_cmpfloat(age_ms, <, 10000);
+    fixture_free(fixture);
+}
+
 /* Partials come as the text grows, 200 ms apart at least, with the final's sequence. */
 static void test_partials(void)
 {
@@ -361,6 +394,8 @@ int main(int argc, char **argv)
     support_init(&argc, &argv);
     support_load_plugins("coreelements", "videoconvertscale", NULL);
     g_test_add_func("/message/final", test_final_message);
+    g_test_add_func("/message/age-paused", test_age_paused);
+    g_test_add_func("/message/age-without-clock", test_age_without_clock);
     g_test_add_func("/message/partials", test_partials);
     g_test_add_func("/message/partials-are-few", test_partials_are_few);
     g_test_add_func("/meta/fields", test_meta);

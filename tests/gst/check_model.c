@@ -62,6 +62,13 @@ static void test_bad_resolution(void)
                   "resolution=100");
 }
 
+/* What the engine cannot do is told before anything loads. */
+static void test_bad_precision(void)
+{
+    check_refused("fastvlmcaption precision=int4", GST_LIBRARY_ERROR, GST_LIBRARY_ERROR_SETTINGS,
+                  "precision int4");
+}
+
 /* An element that was refused works once its property is mended. */
 static void test_mended(void)
 {
@@ -358,6 +365,7 @@ int main(int argc, char **argv)
     g_test_add_func("/model/broken", test_broken);
     g_test_add_func("/model/untokenized", test_untokenized);
     g_test_add_func("/model/bad-resolution", test_bad_resolution);
+    g_test_add_func("/model/bad-precision", test_bad_precision);
     g_test_add_func("/model/mended", test_mended);
     g_test_add_func("/load/slow", test_slow_load);
     g_test_add_func("/load/slow-every-frame", test_slow_load_every_frame);

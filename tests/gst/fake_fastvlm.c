@@ -131,6 +131,17 @@ void fastvlm_model_info_free(FastvlmModelInfo *info)
     }
 }
 
+/* Without int4, as a version of the engine may be. */
+gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **error)
+{
+    if (params->precision != FASTVLM_PRECISION_INT4) {
+        return TRUE;
+    }
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                "precision int4 is not in this version: use auto");
+    return FALSE;
+}
+
 char *fastvlm_model_resolve(const char *name)
 {
     return g_strdup(name);

@@ -119,6 +119,13 @@ FASTVLM_API char *fastvlm_model_resolve(const char *name);
 FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error);
 
 /**
+ * Checks what can be known to be wrong of `params` before anything is read.
+ *
+ * Errors: UNSUPPORTED (a precision that this version lacks), ARGUMENT (a number out of range).
+ */
+FASTVLM_API gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **error);
+
+/**
  * Loads a model. Blocks (seconds for gigabytes, a moment where there is a packed copy: cache.h); call
  * it from a thread that may.
  *
