@@ -11,6 +11,10 @@
 
 #include <stdlib.h>
 
+#include "gstfastvlmprivate.h"
+
+#define GST_CAT_DEFAULT gst_fastvlm_caption_debug
+
 typedef struct {
     char *key;
     char *name;
@@ -74,12 +78,24 @@ static gboolean note_progress(double fraction, gpointer user_data)
     return go_on;
 }
 
+/* Gigabytes are not written in silence; FASTVLM_CACHE=off keeps them from being written. */
+static gboolean note_copy(const char *path, guint64 n_bytes, gpointer user_data)
+{
+    const Entry *entry = user_data;
+
+    GST_INFO("keeping a packed copy of %s, %.1f MB: %s", entry->name, n_bytes / 1e6, path);
+    return TRUE;
+}
+
 static gpointer run_loader(gpointer data)
 {
     Entry *entry = data;
     GError *error = NULL;
     FastvlmModel *model = fastvlm_model_load(entry->name, &entry->params, &error);
 
+    if (model != NULL) {
+        GST_INFO("%s: packed copy: %s", entry->name, fastvlm_model_get_cache_note(model));
+    }
     g_mutex_lock(&lock);
     entry->model = model;
     entry->error = error;
@@ -114,6 +130,8 @@ static Entry *start_entry(char *key, const char *name, const FastvlmModelParams 
     entry->params = *params;
     entry->params.progress = note_progress;
     entry->params.progress_data = entry;
+    entry->params.cache_notice = note_copy;
+    entry->params.cache_notice_data = entry;
     entry->n_refs = 1;
     if (entries == NULL) {
         entries = g_hash_table_new(g_str_hash, g_str_equal);

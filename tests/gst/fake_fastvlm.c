@@ -223,6 +223,11 @@ const FastvlmModelInfo *fastvlm_model_get_info(const FastvlmModel *model)
     return &model->info;
 }
 
+const char *fastvlm_model_get_cache_note(const FastvlmModel *model)
+{
+    return "none: nothing is loaded";
+}
+
 FastvlmPrecision fastvlm_model_get_precision(const FastvlmModel *model)
 {
     return model->params.precision == FASTVLM_PRECISION_AUTO ? FASTVLM_PRECISION_F32
