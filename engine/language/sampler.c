@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define N_LANES 8
+
 typedef struct {
     int id;
     float logit;
@@ -25,17 +27,36 @@ static double draw(guint64 *state)
     return (double)(z >> 11) * 0x1p-53;
 }
 
+/** The first of the largest; -1 where one is not finite. In lanes, which compilers make vectors of. */
 static int find_largest(const float *logits, int n)
 {
-    int best = n > 0 ? 0 : -1;
+    float largest[N_LANES], nothing[N_LANES] = {0}; /* x * 0 is 0, or NaN */
+    int i = 0;
 
-    for (int i = 0; i < n; i++) {
-        if (!isfinite(logits[i]))
-            return -1;
-        if (logits[i] > logits[best])
-            best = i;
+    if (n <= 0)
+        return -1;
+    for (int lane = 0; lane < N_LANES; lane++)
+        largest[lane] = logits[0];
+    for (; i + N_LANES <= n; i += N_LANES)
+        for (int lane = 0; lane < N_LANES; lane++) {
+            const float x = logits[i + lane];
+
+            largest[lane] = x > largest[lane] ? x : largest[lane];
+            nothing[lane] += x * 0.0f;
+        }
+    for (; i < n; i++) {
+        largest[0] = logits[i] > largest[0] ? logits[i] : largest[0];
+        nothing[0] += logits[i] * 0.0f;
     }
-    return best;
+    for (int lane = 1; lane < N_LANES; lane++) {
+        largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
+        nothing[0] += nothing[lane];
+    }
+    if (nothing[0] != 0.0f)
+        return -1;
+    for (i = 0; logits[i] != largest[0]; i++)
+        continue;
+    return i;
 }
 
 /** log of the sum of exp(logit - largest). */
