@@ -225,7 +225,8 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
                      dims[2], dims[3], dims[4]);
     report_language(info);
-    write_row("precision", "f32, bf16 or int8; auto means f32");
+    write_row("precision",
+              "f32, bf16 or int8; auto: int8 where that is measured to be close enough");
     write_row_format(
         "memory",
         "%s for the weights in f32, %s in bf16, %s in int8; fastvlm bench measures the "
