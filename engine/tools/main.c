@@ -11,9 +11,8 @@
 #include "tools/output.h"
 
 static const ToolCommand *const commands[] = {
-    &tool_command_caption,  &tool_command_info,       &tool_command_bench,
-    &tool_command_tokenize, &tool_command_preprocess, &tool_command_dump,
-    &tool_command_cache,
+    &tool_command_caption,    &tool_command_info, &tool_command_bench, &tool_command_tokenize,
+    &tool_command_preprocess, &tool_command_dump, &tool_command_cache,
 };
 
 static int print_help(void)
