@@ -20,7 +20,9 @@
 
 #define BENCH_N_THREADS 2
 #define BENCH_TILE_ROWS 192 /* about what the layers hand over at once */
+#ifndef BENCH_SECONDS
 #define BENCH_SECONDS 0.1
+#endif
 #define BENCH_MIN_RUNS 4
 
 typedef struct {
