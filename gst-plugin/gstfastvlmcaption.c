@@ -22,7 +22,12 @@ GST_DEBUG_CATEGORY(gst_fastvlm_caption_debug);
     ", format = (string) " FORMATS ", width = " GST_VIDEO_SIZE_RANGE \
     ", height = " GST_VIDEO_SIZE_RANGE
 #define VIDEO_CAPS "video/x-raw" SIZES
-#define VIDEO_CAPS_WITH(features) "video/x-raw(" features ")" SIZES
+
+/* With overlays attached; both spellings of the feature are about: see gstfastvlmnegotiate.c. */
+#define OVERLAY GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION
+#define ATTACHED_CAPS "video/x-raw(" OVERLAY ")" SIZES
+#define SYSTEM_ATTACHED_CAPS \
+    "video/x-raw(" GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", " OVERLAY ")" SIZES
 
 enum {
     PROP_CAPTION = GST_FASTVLM_N_SETTINGS,
@@ -35,14 +40,9 @@ static guint signals[N_SIGNALS];
 static GstStaticPadTemplate sink_template =
     GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(VIDEO_CAPS));
 
-/* Both spellings of the feature are about: see gstfastvlmnegotiate.c. */
-static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE(
-    "src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS(
-        VIDEO_CAPS
-        "; " VIDEO_CAPS_WITH(GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ","
-                                                                   " " GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION) "; " VIDEO_CAPS_WITH(
-            GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION)));
+static GstStaticPadTemplate src_template =
+    GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS,
+                            GST_STATIC_CAPS(VIDEO_CAPS ";" SYSTEM_ATTACHED_CAPS ";" ATTACHED_CAPS));
 
 static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE(
     "text_src", GST_PAD_SRC, GST_PAD_REQUEST, GST_STATIC_CAPS("text/x-raw, format=(string)utf8"));
