@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Times an encode beside ONNX Runtime's, the two taking turns, and prints the ratio of the medians.
 #
-#     compare_encode.sh FASTVLM CHECKPOINT MODEL.onnx RESOLUTION [ROUNDS [THREADS]]
+#     compare_encode.sh FASTVLM CHECKPOINT MODEL.onnx RESOLUTION [ROUNDS [THREADS [PRECISION]]]
 #
 # FASTVLM is the built command, MODEL.onnx comes from export_onnx.py for the same checkpoint and
 # resolution. Run it where onnxruntime-node is installed (npm install onnxruntime-node).
@@ -14,6 +14,7 @@ if [ $# -lt 4 ]; then
 fi
 here=$(cd "$(dirname "$0")" && pwd)
 fastvlm=$1 checkpoint=$2 onnx=$3 resolution=$4 rounds=${5:-3} threads=${6:-2}
+precision=${7:-f32}
 # Some machines hold OpenBLAS to slower kernels than theirs by these.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 export NODE_PATH=${NODE_PATH:-$PWD/node_modules}
@@ -27,11 +28,11 @@ ours=$(mktemp) theirs=$(mktemp)
 trap 'rm -f "$ours" "$theirs"' EXIT
 for ((round = 1; round <= rounds; round++)); do
     "$fastvlm" bench --model "$checkpoint" --resolution "$resolution" --threads "$threads" \
-        --runs 3 --decode-tokens 2 --json |
+        --precision "$precision" --runs 3 --decode-tokens 2 --json |
         sed 's/.*"encode_ms":[^}]*"median": *\([0-9.]*\).*/\1/' >>"$ours"
     node "$here/onnxruntime.js" "$onnx" "$resolution" "$threads" 3 | median >>"$theirs"
     echo "round $round: fastvlm $(tail -n 1 "$ours") ms, ONNX Runtime $(tail -n 1 "$theirs") ms"
 done
 a=$(median <"$ours") b=$(median <"$theirs")
-awk -v a="$a" -v b="$b" 'BEGIN {
-    printf "median: fastvlm %.0f ms, ONNX Runtime fp32 %.0f ms, ratio %.2f\n", a, b, a / b }'
+awk -v a="$a" -v b="$b" -v p="$precision" 'BEGIN {
+    printf "median: fastvlm " p " %.0f ms, ONNX Runtime fp32 %.0f ms, ratio %.2f\n", a, b, a / b }'
