@@ -19,6 +19,8 @@
 #include "kernels/x86/simd_avx2.h"
 
 #define BLOCK_ROWS 6
+#define PREFETCH_WORDS 512 /* how far ahead few rows, which wait for memory, ask for b */
+#define PREFETCH_MOST_ROWS 2
 
 /** `n_rows` rows (a constant) of 16 columns. */
 static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, size_t k, float *c,
@@ -33,6 +35,8 @@ static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, si
         const __m256 b0 = _mm256_load_ps((const float *)b);
         const __m256 b1 = _mm256_load_ps((const float *)b + 8);
 
+        if (n_rows <= PREFETCH_MOST_ROWS)
+            _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
 #pragma GCC unroll 6
         for (int row = 0; row < n_rows; row++) {
             const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + i);
@@ -62,6 +66,8 @@ static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, s
         __m256 b0 = _mm256_castsi256_ps(_mm256_slli_epi32(w0, 16));
         __m256 b1 = _mm256_castsi256_ps(_mm256_slli_epi32(w1, 16));
 
+        if (n_rows <= PREFETCH_MOST_ROWS)
+            _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
 #pragma GCC unroll 6
         for (int row = 0; row < n_rows; row++) {
             const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + 2 * i);

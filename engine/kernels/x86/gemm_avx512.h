@@ -21,7 +21,7 @@
 #include "kernels/x86/simd_avx512.h"
 
 #define BLOCK_ROWS 12
-#define PART_UNITS 256       /* of k: 16 KB of each panel */
+#define PART_UNITS 192       /* of k: 12 KB of each panel, of 32 KB of L1 or more */
 #define PREFETCH_WORDS 512   /* how far ahead few rows, which wait for memory, ask for b */
 #define PREFETCH_MOST_ROWS 4 /* more rows have enough to compute meanwhile */
 
