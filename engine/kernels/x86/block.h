@@ -23,7 +23,6 @@ static inline int take_rows(int n_left, int most)
  */
 #ifdef FASTVLM_EMULATE
 #define WITH_ROWS_6(n, f, ...) f(__VA_ARGS__, n)
-#define WITH_ROWS_12(n, f, ...) f(__VA_ARGS__, n)
 #else
 #define ROWS_CASE(n, f, ...) \
     case n:                  \
@@ -44,6 +43,12 @@ static inline int take_rows(int n_left, int most)
             __builtin_unreachable();     \
         }                                \
     } while (0)
+#endif
+
+/* The sanitisers take minutes and a gigabyte for them, and no speed is asked of what they build. */
+#if defined(FASTVLM_EMULATE) || defined(__SANITIZE_ADDRESS__)
+#define WITH_ROWS_12(n, f, ...) f(__VA_ARGS__, n)
+#else
 #define WITH_ROWS_12(n, f, ...)           \
     do {                                  \
         switch (n) {                      \
