@@ -24,6 +24,7 @@
 #ifndef FASTVLM_KERNELS_GEMM_H
 #define FASTVLM_KERNELS_GEMM_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,21 @@
 
 /** int8: what a row's largest magnitude must reach to count, so that 127 / largest is finite. */
 #define FASTVLM_GEMM_SMALLEST 0x1p-100f
+
+/**
+ * int8: the scale of a row whose largest magnitude is `largest`, and in `inverse` what its elements are
+ * multiplied by: 0 where the row counts as 0, or is not finite and has a scale of NaN.
+ */
+static inline float fastvlm_int8_scale(float largest, float *inverse)
+{
+    *inverse = 0.0f;
+    if (!isfinite(largest))
+        return NAN;
+    if (largest < FASTVLM_GEMM_SMALLEST)
+        return 0.0f;
+    *inverse = 127.0f / largest;
+    return largest / 127.0f;
+}
 
 /** Units of k (words of a column) for a k of f32, bf16 or int8. */
 #define FASTVLM_UNITS_F32(k) ((size_t)(k))

@@ -97,22 +97,14 @@ gboolean fastvlm_matrix_take(FastvlmMatrix *matrix, FastvlmMatrixType type, int 
            (type != FASTVLM_MATRIX_INT8 || take_columns(matrix, n_rows, store, name, error));
 }
 
-/** The upper half of a f32, rounded to nearest even. */
-static guint32 round_to_bf16(float value)
-{
-    guint32 bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
 /** `n` floats to bf16; `to` has room for whole words. */
 static void round_row_bf16(const float *row, int n, guint32 *to)
 {
     for (int i = 0; i < n / 2; i++)
-        to[i] = round_to_bf16(row[2 * i]) | round_to_bf16(row[2 * i + 1]) << 16;
+        to[i] = fastvlm_bf16_from_f32(row[2 * i]) | (guint32)fastvlm_bf16_from_f32(row[2 * i + 1])
+                                                        << 16;
     if (n % 2)
-        to[n / 2] = round_to_bf16(row[n - 1]);
+        to[n / 2] = fastvlm_bf16_from_f32(row[n - 1]);
 }
 
 /**
@@ -125,18 +117,13 @@ static float round_row_int8(const float *row, int n, guint32 *to, gint32 *sum)
 {
     gint8 *bytes = (gint8 *)to;
     float largest = 0.0f;
-    float inverse;
+    float scale, inverse;
     gint32 total = 0;
 
     for (int i = 0; i < n; i++)
         largest = MAX(largest, fabsf(row[i]));
     to[(n - 1) / 4] = 0;
-    *sum = 0;
-    if (largest < FASTVLM_GEMM_SMALLEST) {
-        memset(to, 0, (gsize)n);
-        return 0.0f;
-    }
-    inverse = 127.0f / largest;
+    scale = fastvlm_int8_scale(largest, &inverse);
     for (int i = 0; i < n; i++) {
         /* To nearest even: the sum's lowest bit is worth 1. Plain, so that it is vectorised. */
         const float shifted = row[i] * inverse + 0x1.8p23f;
@@ -148,7 +135,7 @@ static float round_row_int8(const float *row, int n, guint32 *to, gint32 *sum)
         total += bits;
     }
     *sum = total;
-    return largest / 127.0f;
+    return scale;
 }
 
 /** Row `index` as words, rounded; scale and offset go to their places. */

@@ -5,11 +5,11 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <fastvlm/fastvlm.h>
-#include <glib/gstdio.h>
 #include <math.h>
 #include <string.h>
 
-#include "synth.h"
+#include "test_checkpoint.h"
+#include "test_directory.h"
 
 #define SIDE 256
 #define MAX_TOKENS 12
@@ -411,38 +411,13 @@ static void test_bad_arguments(void)
     fastvlm_model_unref(model);
 }
 
-static void make_checkpoint(void)
-{
-    SynthSpec spec;
-    GError *error = NULL;
-
-    directory = g_dir_make_tmp("fastvlm-session-XXXXXX", &error);
-    g_assert_no_error(error);
-    g_assert_true(fastvlm_synth_spec("tiny", &spec));
-    fastvlm_synth_write(directory, &spec, NULL, NULL, &error);
-    g_assert_no_error(error);
-}
-
-static void remove_checkpoint(void)
-{
-    static const char *const names[] = {"config.json", "model.safetensors"};
-
-    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
-        char *path = g_build_filename(directory, names[i], NULL);
-
-        g_unlink(path);
-        g_free(path);
-    }
-    g_assert_cmpint(g_rmdir(directory), ==, 0);
-    g_free(directory);
-}
-
 int main(int argc, char **argv)
 {
     int status;
 
     g_test_init(&argc, &argv, NULL);
-    make_checkpoint();
+    directory = test_directory_make();
+    test_checkpoint_write(directory, "BF16");
     for (int p = FASTVLM_PRECISION_AUTO; p <= FASTVLM_PRECISION_INT8; p++) {
         g_autofree char *path =
             g_strdup_printf("/session/threads/%s", fastvlm_precision_to_string(p));
@@ -458,6 +433,6 @@ int main(int argc, char **argv)
     g_test_add_func("/model/progress", test_progress);
     g_test_add_func("/model/bad-params", test_bad_params);
     status = g_test_run();
-    remove_checkpoint();
+    test_directory_remove(directory);
     return status;
 }

@@ -4,12 +4,12 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include <glib/gstdio.h>
 #include <math.h>
 #include <string.h>
 
 #include "api/session.h"
-#include "synth.h"
+#include "test_checkpoint.h"
+#include "test_directory.h"
 
 #define SIDE 256
 #define N_IMAGE_ROWS 16
@@ -438,32 +438,6 @@ static void test_turns(gconstpointer precision)
     fastvlm_model_unref(model);
 }
 
-static void make_checkpoint(void)
-{
-    SynthSpec spec;
-    GError *error = NULL;
-
-    directory = g_dir_make_tmp("fastvlm-timeline-XXXXXX", &error);
-    g_assert_no_error(error);
-    g_assert_true(fastvlm_synth_spec("tiny", &spec));
-    fastvlm_synth_write(directory, &spec, NULL, NULL, &error);
-    g_assert_no_error(error);
-}
-
-static void remove_checkpoint(void)
-{
-    static const char *const names[] = {"config.json", "model.safetensors"};
-
-    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
-        char *path = g_build_filename(directory, names[i], NULL);
-
-        g_unlink(path);
-        g_free(path);
-    }
-    g_assert_cmpint(g_rmdir(directory), ==, 0);
-    g_free(directory);
-}
-
 static void add_tests(const char *name, GTestDataFunc func)
 {
     static const FastvlmPrecision precisions[] = {FASTVLM_PRECISION_F32, FASTVLM_PRECISION_BF16,
@@ -487,7 +461,8 @@ int main(int argc, char **argv)
         g_print("1..0 # SKIP with OpenBLAS nothing is reused\n");
         return 0;
     }
-    make_checkpoint();
+    directory = test_directory_make();
+    test_checkpoint_write(directory, "BF16");
     add_tests("reuse", test_reuse);
     add_tests("rows", test_rows);
     add_tests("draft", test_draft);
@@ -495,6 +470,6 @@ int main(int argc, char **argv)
     add_tests("cancel", test_cancel);
     add_tests("turns", test_turns);
     status = g_test_run();
-    remove_checkpoint();
+    test_directory_remove(directory);
     return status;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "api/inspect.h"
-#include "synth.h"
+#include "test_checkpoint.h"
 #include "test_directory.h"
 #include "vision/verdict.h"
 
@@ -73,17 +73,6 @@ static FastvlmVisionVerdict measure(int n_threads)
     return verdict;
 }
 
-static void write_checkpoint(void)
-{
-    SynthSpec spec;
-    GError *error = NULL;
-
-    g_assert_true(fastvlm_synth_spec("tiny", &spec));
-    spec.dtype = "F32";
-    fastvlm_synth_write(directory, &spec, NULL, NULL, &error);
-    g_assert_no_error(error);
-}
-
 static int count_int8(const FastvlmVisionVerdict *verdict)
 {
     int n = 0;
@@ -97,7 +86,7 @@ static void test_even(void)
 {
     FastvlmVisionVerdict verdict, again;
 
-    write_checkpoint();
+    test_checkpoint_write(directory, "F32");
     verdict = measure(1);
     again = measure(3);
     g_assert_cmpint(count_int8(&verdict), ==, FASTVLM_VISION_STAGES);
@@ -110,7 +99,7 @@ static void test_uneven(void)
 {
     FastvlmVisionVerdict verdict;
 
-    write_checkpoint();
+    test_checkpoint_write(directory, "F32");
     for (int index = 5; index <= 8; index += 3) {
         g_autofree char *name = g_strdup_printf(EMBEDDINGS, index);
 

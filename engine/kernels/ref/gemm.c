@@ -41,25 +41,13 @@ void fastvlm_gemm_f32_scalar(const FastvlmGemm *gemm)
         }
 }
 
-/** To nearest even; NaN stays NaN. */
-static float round_to_bf16(float value)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return value;
-    bits += 0x7fffu + (bits >> 16 & 1);
-    return word_to_float(bits & 0xffff0000u);
-}
-
 void fastvlm_round_rows_bf16_scalar(const float *x, size_t ldx, int n_rows, int k, void *out)
 {
     for (int row = 0; row < n_rows; row++) {
         float *to = (float *)((char *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k));
 
         for (int i = 0; i < k; i++)
-            to[i] = round_to_bf16(x[(size_t)row * ldx + (size_t)i]);
+            to[i] = fastvlm_bf16_to_f32(fastvlm_bf16_from_f32(x[(size_t)row * ldx + (size_t)i]));
         if (k % 2 == 1)
             to[k] = 0.0f;
     }
@@ -106,15 +94,11 @@ void fastvlm_round_rows_int8_scalar(const float *x, size_t ldx, int n_rows, int 
 {
     for (int row = 0; row < n_rows; row++, x += ldx) {
         int8_t *to = (int8_t *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k);
-        const float largest = find_largest(x, k);
-        const float inverse = 127.0f / largest;
+        float inverse;
 
         memset(to, 0, FASTVLM_UNITS_INT8(k) * 4);
-        scale[row] = isfinite(largest) ? 0.0f : NAN;
-        if (!isfinite(largest) || largest < FASTVLM_GEMM_SMALLEST)
-            continue;
-        scale[row] = largest / 127.0f;
-        for (int i = 0; i < k; i++)
+        scale[row] = fastvlm_int8_scale(find_largest(x, k), &inverse);
+        for (int i = 0; i < k && inverse > 0.0f; i++)
             to[i] = (int8_t)lrintf(x[i] * inverse);
     }
 }

@@ -11,7 +11,6 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -250,14 +249,12 @@ void fastvlm_round_rows_int8_avx2(const float *x, size_t ldx, int n_rows, int k,
 {
     for (int row = 0; row < n_rows; row++, x += ldx) {
         int16_t *to = (int16_t *)((char *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k));
-        const float largest = find_largest_avx2(x, k);
+        float inverse;
 
-        if (largest >= FASTVLM_GEMM_SMALLEST && isfinite(largest)) {
-            scale[row] = largest / 127.0f;
-            round_row(x, k, 127.0f / largest, to);
-        } else {
-            scale[row] = isfinite(largest) ? 0.0f : NAN;
+        scale[row] = fastvlm_int8_scale(find_largest_avx2(x, k), &inverse);
+        if (inverse > 0.0f)
+            round_row(x, k, inverse, to);
+        else
             memset(to, 0, FASTVLM_UNITS_INT8(k) * 4 * sizeof *to);
-        }
     }
 }

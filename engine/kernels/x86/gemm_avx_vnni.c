@@ -6,7 +6,6 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -107,14 +106,12 @@ void fastvlm_round_rows_int8_avx_vnni(const float *x, size_t ldx, int n_rows, in
 {
     for (int row = 0; row < n_rows; row++, x += ldx) {
         uint8_t *to = (uint8_t *)out + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k);
-        const float largest = find_largest_avx2(x, k);
+        float inverse;
 
-        if (largest >= FASTVLM_GEMM_SMALLEST && isfinite(largest)) {
-            scale[row] = largest / 127.0f;
-            round_row(x, k, 127.0f / largest, to);
-        } else {
-            scale[row] = isfinite(largest) ? 0.0f : NAN;
+        scale[row] = fastvlm_int8_scale(find_largest_avx2(x, k), &inverse);
+        if (inverse > 0.0f)
+            round_row(x, k, inverse, to);
+        else
             memset(to, 128, FASTVLM_UNITS_INT8(k) * 4);
-        }
     }
 }
