@@ -1,6 +1,7 @@
 /*
  * Which stages may be int8: an even checkpoint keeps all of them, one with a few channels far above the
- * others gives the stages up that they spoil, and what is kept is as close as it is said to be.
+ * others gives the stages up that they spoil, and what is kept is as close as it is said to be. The
+ * verdict is kept in a file, which is believed only if it is whole and of this checkpoint.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -114,6 +115,74 @@ static void test_uneven(void)
     g_assert_cmpfloat(verdict.cosine, >=, FASTVLM_VERDICT_LEAST_COSINE);
 }
 
+/* The file a verdict is kept in; free with g_free(). */
+static char *find_kept(const char *cache)
+{
+    GDir *dir = g_dir_open(cache, 0, NULL);
+    const char *name;
+    char *path = NULL;
+
+    while (dir && !path && (name = g_dir_read_name(dir)))
+        if (g_str_has_suffix(name, ".verdict"))
+            path = g_build_filename(cache, name, NULL);
+    g_dir_close(dir);
+    return path;
+}
+
+static void expect_note(const char *note)
+{
+    GError *error = NULL;
+    FastvlmModel *model = fastvlm_model_load(directory, NULL, &error);
+
+    g_assert_no_error(error);
+    g_assert_cmpstr(fastvlm_model_get_precision_note(model), ==, note);
+    fastvlm_model_unref(model);
+}
+
+/* Replaces the first `from` in the kept verdict. */
+static void edit_kept(const char *path, const char *from, const char *to)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) parts = NULL;
+    g_autofree char *edited = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    parts = g_strsplit(text, from, 2);
+    g_assert_cmpuint(g_strv_length(parts), ==, 2);
+    edited = g_strjoinv(to, parts);
+    g_assert_true(g_file_set_contents(path, edited, -1, NULL));
+}
+
+/* A kept verdict is used as it stands; a damaged one, or one on another checkpoint, is measured anew. */
+static void test_kept(void)
+{
+    char *cache = test_directory_make();
+    g_autofree char *path = NULL;
+
+    if (fastvlm_tier_in_use() == FASTVLM_TIER_SCALAR) {
+        g_test_skip("auto is f32 on plain kernels");
+        test_directory_remove(cache);
+        return;
+    }
+    g_setenv("FASTVLM_CACHE", cache, TRUE);
+    g_setenv("FASTVLM_CACHE_MIN_SIZE", "0", TRUE);
+    test_checkpoint_write(directory, "F32");
+    expect_note("int8");
+    path = find_kept(cache);
+    g_assert_nonnull(path);
+    edit_kept(path, "iiiii", "ii-i-");
+    expect_note(g_str_has_suffix(path, "-bf16.verdict") ? "int8 (encoder stages 3, 5 in bf16)"
+                                                        : "int8 (encoder stages 3, 5 in f32)");
+    edit_kept(path, "ii-i-", "ii-x-");
+    expect_note("int8");
+    edit_kept(path, "iiiii", "-----");
+    test_checkpoint_write(directory, "BF16");
+    expect_note("int8");
+    g_setenv("FASTVLM_CACHE", "off", TRUE);
+    g_unsetenv("FASTVLM_CACHE_MIN_SIZE");
+    test_directory_remove(cache);
+}
+
 int main(int argc, char **argv)
 {
     int status;
@@ -122,6 +191,7 @@ int main(int argc, char **argv)
     directory = test_directory_make();
     g_test_add_func("/verdict/even", test_even);
     g_test_add_func("/verdict/uneven", test_uneven);
+    g_test_add_func("/verdict/kept", test_kept);
     status = g_test_run();
     test_directory_remove(directory);
     return status;
