@@ -20,7 +20,7 @@ static void work(int item, int worker, void *data)
     volatile int sum = 0;
 
     for (int i = 0; i < GPOINTER_TO_INT(data); i++)
-        sum += i;
+        sum = sum + i;
 }
 
 static gint64 cpu_time_us(void)
