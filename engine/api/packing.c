@@ -1,7 +1,7 @@
 /*
  * Loading weights, with or without a packed copy:
  *
- *     plan -> measured -> a copy on the disk? -- yes -> mapped, checked, used
+ *     plan -> measured -> a copy on the disk? -- yes -> read, checked, used
  *                                             -- no  -> its file made (or memory) -> packed into
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later

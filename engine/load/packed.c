@@ -1,5 +1,5 @@
 /*
- * Making, checking and mapping a file of packed weights.
+ * Making, checking and reading a file of packed weights.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define PAGE 4096
+#define HUGE_PAGE_BYTES ((gsize)2 << 20)
 #define BYTE_ORDER_MARK 0x01020304
 #define SPARE_BYTES ((guint64)256 << 20) /* left free on the disk */
 
@@ -40,7 +41,9 @@ struct _FastvlmPacked {
     char *path;      /* its place */
     char *temporary; /* where it is until it is published; else NULL */
     int fd;
-    char *map; /* [n_bytes] */
+    char *memory; /* [n_bytes], what the file holds or is to hold */
+    char *own;    /* what was mapped for it */
+    gsize own_bytes;
     gsize n_bytes;
     gsize index_offset;
     gsize tables_offset;
@@ -90,10 +93,10 @@ static guint64 sum_front(const FastvlmPacked *packed)
     const gsize n_head = sizeof head & ~(gsize)7;
     guint64 sum = G_GUINT64_CONSTANT(0xcbf29ce484222325);
 
-    memcpy(&head, packed->map, sizeof head);
+    memcpy(&head, packed->memory, sizeof head);
     head.sum = 0;
     sum = sum_bytes((const char *)&head, n_head, sum);
-    return sum_bytes(packed->map + n_head, packed->blobs_offset - n_head, sum);
+    return sum_bytes(packed->memory + n_head, packed->blobs_offset - n_head, sum);
 }
 
 guint64 fastvlm_packed_count_bytes(const FastvlmPackedSpec *spec, gsize n_table_bytes)
@@ -167,24 +170,51 @@ static gboolean open_file(FastvlmPacked *packed, GError **error)
     return TRUE;
 }
 
-static gboolean map_file(FastvlmPacked *packed, int protection, GError **error)
+/** Zeros for the whole file, in huge pages where there are: see the header. */
+static gboolean take_memory(FastvlmPacked *packed, GError **error)
 {
-    void *map = mmap(NULL, packed->n_bytes, protection, MAP_SHARED, packed->fd, 0);
+    const gsize own_bytes = packed->n_bytes + HUGE_PAGE_BYTES;
+    char *own = mmap(NULL, own_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (map == MAP_FAILED)
-        return fail(packed->path, FASTVLM_ERROR_LIMIT, error, "cannot map: %s", g_strerror(errno));
-    packed->map = map;
+    if (own == MAP_FAILED)
+        return fail(packed->path, FASTVLM_ERROR_LIMIT, error,
+                    "no memory for %" G_GSIZE_FORMAT " bytes: %s", packed->n_bytes,
+                    g_strerror(errno));
+    packed->own = own;
+    packed->own_bytes = own_bytes;
+    packed->memory = own + (HUGE_PAGE_BYTES - (gsize)own % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
+    if (packed->n_bytes >= HUGE_PAGE_BYTES)
+        madvise(packed->memory, packed->n_bytes, MADV_HUGEPAGE);
     return TRUE;
 }
 
-/** Every field but the sum and the labels is known beforehand. */
-static gboolean check_file(FastvlmPacked *packed, const FastvlmPackedSpec *spec, GError **error)
+/** Bytes `first` to `end` - 1 of the file into their place. */
+static gboolean read_bytes(FastvlmPacked *packed, gsize first, gsize end, GError **error)
 {
-    const GString *index = fastvlm_store_get_index(spec->store);
+    while (first < end) {
+        const gssize n = pread(packed->fd, packed->memory + first, end - first, (off_t)first);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(packed->path, FASTVLM_ERROR_READ, error, "cannot read: %s",
+                        g_strerror(errno));
+        if (n == 0)
+            return fail(packed->path, FASTVLM_ERROR_FORMAT, error,
+                        "cut short while it was read: %" G_GSIZE_FORMAT
+                        " bytes, expected %" G_GSIZE_FORMAT,
+                        first, packed->n_bytes);
+        first += (gsize)n;
+    }
+    return TRUE;
+}
+
+/** Every field but the sum and the labels is known beforehand. Reads nothing but the head. */
+static gboolean check_head(FastvlmPacked *packed, const FastvlmPackedSpec *spec, GError **error)
+{
     Head expected, head;
 
-    memcpy(&head, packed->map, sizeof head);
-    if (!has_format(&head))
+    if (pread(packed->fd, &head, sizeof head, 0) != (gssize)sizeof head || !has_format(&head))
         return fail(packed->path, FASTVLM_ERROR_FORMAT, error,
                     "no packed weights, or of another version");
     if (head.tables_bytes > packed->n_bytes)
@@ -200,11 +230,29 @@ static gboolean check_file(FastvlmPacked *packed, const FastvlmPackedSpec *spec,
                     "%" G_GSIZE_FORMAT " bytes, expected %" G_GUINT64_FORMAT, packed->n_bytes,
                     fastvlm_packed_count_bytes(spec, (gsize)head.tables_bytes));
     set_offsets(packed, spec, (gsize)head.tables_bytes);
-    if (memcmp(packed->map + packed->index_offset, index->str, index->len) != 0)
+    return TRUE;
+}
+
+/** Head, index and tables as they were read. */
+static gboolean check_front(FastvlmPacked *packed, const FastvlmPackedSpec *spec, GError **error)
+{
+    const GString *index = fastvlm_store_get_index(spec->store);
+    Head head;
+
+    memcpy(&head, packed->memory, sizeof head);
+    if (memcmp(packed->memory + packed->index_offset, index->str, index->len) != 0)
         return fail(packed->path, FASTVLM_ERROR_FORMAT, error, "packed for other tensors");
     if (sum_front(packed) != head.sum)
         return fail(packed->path, FASTVLM_ERROR_FORMAT, error, "damaged");
     return TRUE;
+}
+
+/** The rest is read only once the front is what it must be. */
+static gboolean read_file(FastvlmPacked *packed, const FastvlmPackedSpec *spec, GError **error)
+{
+    return check_head(packed, spec, error) && take_memory(packed, error) &&
+           read_bytes(packed, 0, packed->blobs_offset, error) && check_front(packed, spec, error) &&
+           read_bytes(packed, packed->blobs_offset, packed->n_bytes, error);
 }
 
 FastvlmPacked *fastvlm_packed_open(const char *path, const FastvlmPackedSpec *spec, GError **error)
@@ -213,8 +261,7 @@ FastvlmPacked *fastvlm_packed_open(const char *path, const FastvlmPackedSpec *sp
 
     packed->path = g_strdup(path);
     packed->fd = -1;
-    if (!open_file(packed, error) || !map_file(packed, PROT_READ, error) ||
-        !check_file(packed, spec, error))
+    if (!open_file(packed, error) || !read_file(packed, spec, error))
         g_clear_pointer(&packed, fastvlm_packed_free);
     else
         futimens(packed->fd, NULL); /* the time of last use */
@@ -236,8 +283,8 @@ static gboolean make_file(FastvlmPacked *packed, GError **error)
 }
 
 /**
- * Takes the file's whole space, so that a full disk shows here and not as a SIGBUS later. A limit on
- * file sizes is looked at first: to run into it would be a signal too.
+ * Takes the file's whole space, so that a full disk shows before weights are packed. A limit on file
+ * sizes is looked at first: to run into it would be a signal.
  */
 static gboolean take_space(const FastvlmPacked *packed, GError **error)
 {
@@ -267,12 +314,12 @@ static void write_front(FastvlmPacked *packed, const FastvlmPackedSpec *spec,
     const GString *index = fastvlm_store_get_index(spec->store);
     Head head = make_head(spec, tables->len);
 
-    memcpy(packed->map, &head, sizeof head);
-    memcpy(packed->map + packed->index_offset, index->str, index->len);
+    memcpy(packed->memory, &head, sizeof head);
+    memcpy(packed->memory + packed->index_offset, index->str, index->len);
     if (tables->len > 0)
-        memcpy(packed->map + packed->tables_offset, tables->data, tables->len);
+        memcpy(packed->memory + packed->tables_offset, tables->data, tables->len);
     head.sum = sum_front(packed);
-    memcpy(packed->map, &head, sizeof head);
+    memcpy(packed->memory, &head, sizeof head);
 }
 
 FastvlmPacked *fastvlm_packed_create(const char *path, const FastvlmPackedSpec *spec,
@@ -283,8 +330,7 @@ FastvlmPacked *fastvlm_packed_create(const char *path, const FastvlmPackedSpec *
     packed->path = g_strdup(path);
     packed->n_bytes = (gsize)fastvlm_packed_count_bytes(spec, tables->len);
     set_offsets(packed, spec, tables->len);
-    if (!make_file(packed, error) || !take_space(packed, error) ||
-        !map_file(packed, PROT_READ | PROT_WRITE, error)) {
+    if (!make_file(packed, error) || !take_space(packed, error) || !take_memory(packed, error)) {
         fastvlm_packed_free(packed);
         return NULL;
     }
@@ -294,13 +340,26 @@ FastvlmPacked *fastvlm_packed_create(const char *path, const FastvlmPackedSpec *
 
 void *fastvlm_packed_get_blobs(FastvlmPacked *packed)
 {
-    return packed->map + packed->blobs_offset;
+    return packed->memory + packed->blobs_offset;
 }
 
 const void *fastvlm_packed_get_tables(const FastvlmPacked *packed, gsize *n_bytes)
 {
     *n_bytes = packed->tables_bytes;
-    return packed->map + packed->tables_offset;
+    return packed->memory + packed->tables_offset;
+}
+
+static gboolean write_bytes(const FastvlmPacked *packed)
+{
+    for (gsize n_written = 0; n_written < packed->n_bytes;) {
+        const gssize n = pwrite(packed->fd, packed->memory + n_written, packed->n_bytes - n_written,
+                                (off_t)n_written);
+
+        if (n < 0 && errno != EINTR)
+            return FALSE;
+        n_written += (gsize)MAX(n, 0);
+    }
+    return TRUE;
 }
 
 /** To the disk first: after a power cut a name must not stand for half a file. */
@@ -308,7 +367,8 @@ static gpointer put_in_place(gpointer data)
 {
     FastvlmPacked *packed = data;
 
-    packed->is_published = fsync(packed->fd) == 0 && rename(packed->temporary, packed->path) == 0;
+    packed->is_published = write_bytes(packed) && fsync(packed->fd) == 0 &&
+                           rename(packed->temporary, packed->path) == 0;
     if (!packed->is_published)
         unlink(packed->temporary);
     return NULL;
@@ -316,7 +376,7 @@ static gpointer put_in_place(gpointer data)
 
 void fastvlm_packed_publish(FastvlmPacked *packed)
 {
-    mprotect(packed->map, packed->n_bytes, PROT_READ);
+    mprotect(packed->own, packed->own_bytes, PROT_READ);
     packed->publisher = g_thread_try_new("fastvlm-cache", put_in_place, packed, NULL);
     if (!packed->publisher) {
         put_in_place(packed);
@@ -340,8 +400,8 @@ void fastvlm_packed_free(FastvlmPacked *packed)
     fastvlm_packed_wait(packed);
     if (packed->temporary)
         unlink(packed->temporary);
-    if (packed->map)
-        munmap(packed->map, packed->n_bytes);
+    if (packed->own)
+        munmap(packed->own, packed->own_bytes);
     if (packed->fd >= 0)
         close(packed->fd);
     g_free(packed->temporary);

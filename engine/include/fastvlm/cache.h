@@ -2,7 +2,7 @@
  * The packed copies of models that are kept on the disk, so that the next load takes a moment.
  *
  * Loading rounds a checkpoint's weights and lays them out for the processor. The result, with the
- * tokenizer's tables, is kept in the user's cache directory and mapped by later loads of the same
+ * tokenizer's tables, is kept in the user's cache directory and read by later loads of the same
  * checkpoint at the same precision, by all processes at once. Removing a copy is safe at any time,
  * also while it is in use.
  *

@@ -59,9 +59,13 @@ static BLOCK void store_sum(const FastvlmGemm *gemm, int row, int column, __m512
     _mm512_mask_storeu_ps(gemm->c + (size_t)row * gemm->ldc + column, mask, sum);
 }
 
-/** `n_rows` rows and `n_panels` panels, constants. */
-static BLOCK void multiply_block(const Product *product, int row, int column, int n_panels,
-                                 StartFunc start, AddFunc add, FinishFunc finish, int n_rows)
+/**
+ * `n_rows` rows and `n_panels` panels, constants; meanwhile asks for the cache lines from `ahead` on,
+ * `ahead_step` bytes apart, one for each unit of k.
+ */
+static BLOCK void multiply_block(const Product *product, int row, int column, const char *ahead,
+                                 size_t ahead_step, int n_panels, StartFunc start, AddFunc add,
+                                 FinishFunc finish, int n_rows)
 {
     const size_t panel_words = product->n_units * FASTVLM_PANEL_COLUMNS;
     const size_t lda = product->lda;
@@ -86,6 +90,9 @@ static BLOCK void multiply_block(const Product *product, int row, int column, in
             _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
             if (n_panels > 1)
                 _mm_prefetch((const char *)(b + panel_words + PREFETCH_WORDS), _MM_HINT_T0);
+        } else {
+            _mm_prefetch(ahead, _MM_HINT_T1);
+            ahead += ahead_step;
         }
 #pragma GCC unroll 12
         for (int i = 0; i < n_rows; i++) {
@@ -110,16 +117,34 @@ static BLOCK void multiply_block(const Product *product, int row, int column, in
             store_sum(gemm, row + i, column + 16 * p, _mm512_castsi512_ps(sums[i][p]));
 }
 
-/** All rows of one panel or two, a part of k. */
+/** Where the part begins that comes behind this one: in the same panels or in the next two. */
+static inline const uint32_t *find_next_part(const Product *product, int column)
+{
+    const size_t panel_words = product->n_units * FASTVLM_PANEL_COLUMNS;
+    const uint32_t *b = product->gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words;
+
+    return product->end < product->n_units ? b + product->end * FASTVLM_PANEL_COLUMNS
+                                           : b + 2 * panel_words;
+}
+
+/**
+ * All rows of one panel or two, a part of k. The first block of rows asks for the first panel of the
+ * next part and the second for its second: weights come from far away, and by the time that they are
+ * needed they are near.
+ */
 static BLOCK void multiply_panels(const Product *product, int column, int n_panels, StartFunc start,
                                   AddFunc add, FinishFunc finish)
 {
+    const uint32_t *next = find_next_part(product, column);
     int row = 0;
 
-    while (row < product->gemm->n_rows) {
+    for (int i = 0; row < product->gemm->n_rows; i++) {
         const int n_rows = take_rows(product->gemm->n_rows - row, BLOCK_ROWS);
+        const char *ahead =
+            (const char *)(i == 0 ? next : next + product->n_units * FASTVLM_PANEL_COLUMNS);
 
-        WITH_ROWS_12(n_rows, multiply_block, product, row, column, n_panels, start, add, finish);
+        WITH_ROWS_12(n_rows, multiply_block, product, row, column, ahead, i < 2 ? 64 : 0, n_panels,
+                     start, add, finish);
         row += n_rows;
     }
 }
