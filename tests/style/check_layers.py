@@ -42,6 +42,8 @@ GLIB_FREE = ("engine/kernels/", "engine/base/cpu.")
 OUTSIDE = (
     (re.compile(r"^(openblas/)?cblas\.h$"), ("engine/kernels/blas.c", "tests/bench/")),
     (re.compile(r"^(png\.h|jpeglib\.h|jerror\.h)$"), ("engine/tools/", "tests/")),
+    (re.compile(r"^curl/"), ("engine/tools/",)),
+    (re.compile(r"^archive(_entry)?\.h$"), ("engine/tools/", "tests/")),
     (re.compile(r"^gst/"), ("gst-plugin/", "pipelines/", "docs/", "tests/gst/")),
     (re.compile(r"^(pango|cairo)/"), ("gst-plugin/",)),
     (re.compile(r"^(imm|x86|xmm|emm|avx)\w*intrin\.h$"),
