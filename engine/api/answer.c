@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/choices.h"
 #include "api/session.h"
 #include "language/sampler.h"
 #include "text/prompt.h"
@@ -21,7 +22,8 @@ typedef struct {
     GArray *prefix; /* of gint32 */
     GArray *suffix;
     int n_image_rows;
-    GArray *sequence; /* of gint32: the prompt for the timeline */
+    GArray *sequence;       /* of gint32: the prompt for the timeline */
+    FastvlmChoices choices; /* without spellings: any answer */
     int max_tokens;
     FastvlmSampler sampler;
     FastvlmUtf8Stream utf8;
@@ -33,6 +35,7 @@ typedef struct {
 
 static void clear_answer(Answer *answer)
 {
+    fastvlm_choices_clear(&answer->choices);
     g_array_unref(answer->prefix);
     g_array_unref(answer->suffix);
     g_array_unref(answer->sequence);
@@ -41,7 +44,7 @@ static void clear_answer(Answer *answer)
 }
 
 /** Ids that may be chosen: those the tokenizer knows, or all where there is none. */
-static int count_choices(const FastvlmModel *model)
+static int count_known_ids(const FastvlmModel *model)
 {
     const int vocab_size = model->language.vocab_size;
 
@@ -123,8 +126,9 @@ static gboolean take_prompt(Answer *answer, GError **error)
 static gboolean plan(Answer *answer, GError **error)
 {
     const FastvlmLanguageWeights *weights = &answer->session->model->language;
-    const int wanted =
-        answer->params->max_tokens > 0 ? answer->params->max_tokens : FASTVLM_DEFAULT_MAX_TOKENS;
+    const int wanted = answer->choices.spellings ? fastvlm_choices_count_ids(&answer->choices)
+                       : answer->params->max_tokens > 0 ? answer->params->max_tokens
+                                                        : FASTVLM_DEFAULT_MAX_TOKENS;
     const gint64 n_prompt =
         (gint64)answer->prefix->len + answer->n_image_rows + (gint64)answer->suffix->len;
 
@@ -141,6 +145,13 @@ static gboolean plan(Answer *answer, GError **error)
         return FALSE;
     }
     answer->max_tokens = MIN(wanted, weights->max_positions - (int)n_prompt);
+    if (answer->choices.spellings && answer->max_tokens < wanted) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                    "the longest choice has %d tokens, and behind prompt and picture the model has "
+                    "%d positions left; use shorter choices",
+                    wanted, answer->max_tokens);
+        return FALSE;
+    }
     return TRUE;
 }
 
@@ -157,10 +168,10 @@ static gboolean prefill(Answer *answer, GError **error)
         g_array_append_val(answer->sequence, row);
     }
     g_array_append_vals(answer->sequence, answer->suffix->data, answer->suffix->len);
-    if (!fastvlm_timeline_prompt(&session->timeline, (const gint32 *)(void *)answer->sequence->data,
-                                 (int)answer->sequence->len, session->vision.projected,
-                                 answer->max_tokens,
-                                 params->temperature == 0.0 && !params->no_draft, error))
+    if (!fastvlm_timeline_prompt(
+            &session->timeline, (const gint32 *)(void *)answer->sequence->data,
+            (int)answer->sequence->len, session->vision.projected, answer->max_tokens,
+            params->temperature == 0.0 && !params->no_draft && !answer->choices.spellings, error))
         return FALSE;
     if (!session->first_logits)
         session->first_logits = g_new(float, n_logits);
@@ -201,7 +212,7 @@ static gboolean choose(Answer *answer, int *id, GError **error)
 
     *id = fastvlm_sampler_choose(&answer->sampler,
                                  fastvlm_timeline_get_logits(&answer->session->timeline),
-                                 count_choices(model), &log_probability);
+                                 count_known_ids(model), &log_probability);
     if (*id < 0) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
                     "%s: the model computed logits that are not finite; its weights are damaged "
@@ -251,12 +262,38 @@ static void fill_result(Answer *answer, FastvlmResult *result)
     result->n_tokens = (int)answer->ids->len;
     result->text = g_strstrip(g_strdup(answer->text->str));
     result->ids = g_memdup2(answer->ids->data, answer->ids->len * sizeof(gint32));
-    result->n_prompt_tokens = (int)answer->sequence->len;
-    result->n_reused_tokens = result->n_prompt_tokens - answer->session->timeline.n_computed;
     result->finish_reason = answer->finish_reason;
+    result->choice = -1;
     result->confidence = exp(answer->sum_log_probability / n_chosen);
-    result->preprocess_ms = answer->session->preprocess_ms;
-    result->encode_ms = answer->session->encode_ms;
+}
+
+/** Its prompt is computed: the answer is one of the choices. */
+static gboolean choose_answer(Answer *answer, FastvlmResult *result, GError **error)
+{
+    const FastvlmGenerateParams *params = answer->params;
+    const FastvlmModel *model = answer->session->model;
+
+    if (!fastvlm_choices_answer(&answer->choices, model, &answer->session->timeline,
+                                &answer->sampler, count_known_ids(model), result, error))
+        return FALSE;
+    if (params->on_text)
+        params->on_text(result->text, result->ids[0], params->on_text_data);
+    return TRUE;
+}
+
+/** Its prompt is computed: the answer is whatever the model says. */
+static gboolean write_answer(Answer *answer, gint64 *first_us, FastvlmResult *result,
+                             GError **error)
+{
+    int id;
+
+    if (!choose(answer, &id, error))
+        return FALSE;
+    *first_us = g_get_monotonic_time();
+    if (!decode(answer, id, error))
+        return FALSE;
+    fill_result(answer, result);
+    return TRUE;
 }
 
 static double ms_since(gint64 start_us)
@@ -268,18 +305,19 @@ static gboolean run_answer(Answer *answer, FastvlmResult *result, GError **error
 {
     const gint64 start_us = g_get_monotonic_time();
     gint64 first_us;
-    int id;
 
     if (!take_prompt(answer, error) || !plan(answer, error) || !prefill(answer, error))
         return FALSE;
-    result->prefill_ms = ms_since(start_us);
-    if (!choose(answer, &id, error))
-        return FALSE;
     first_us = g_get_monotonic_time();
-    if (!decode(answer, id, error))
+    result->prefill_ms = (double)(first_us - start_us) / 1000.0;
+    if (!(answer->choices.spellings ? choose_answer(answer, result, error)
+                                    : write_answer(answer, &first_us, result, error)))
         return FALSE;
     result->decode_ms = ms_since(first_us);
-    fill_result(answer, result);
+    result->n_prompt_tokens = (int)answer->sequence->len;
+    result->n_reused_tokens = result->n_prompt_tokens - answer->session->timeline.n_computed;
+    result->preprocess_ms = answer->session->preprocess_ms;
+    result->encode_ms = answer->session->encode_ms;
     result->ttft_ms =
         result->preprocess_ms + result->encode_ms + (double)(first_us - start_us) / 1000.0;
     result->total_ms = result->ttft_ms + result->decode_ms;
@@ -304,8 +342,11 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
     answer.sequence = g_array_new(FALSE, FALSE, sizeof(gint32));
     answer.ids = g_array_new(FALSE, FALSE, sizeof(gint32));
     answer.text = g_string_new(NULL);
-    ok = run_answer(&answer, &made, error);
-    fastvlm_timeline_end(&session->timeline, ok);
+    ok = (!answer.params->choices ||
+          fastvlm_choices_init(&answer.choices, session->model, answer.params->choices, error)) &&
+         run_answer(&answer, &made, error);
+    /* A choice is no draft of words. */
+    fastvlm_timeline_end(&session->timeline, ok && !answer.params->choices);
     if (ok)
         *result = made;
     clear_answer(&answer);

@@ -11,13 +11,16 @@
 
 const char *fastvlm_finish_reason_to_string(FastvlmFinishReason reason)
 {
-    return reason == FASTVLM_FINISH_STOP ? "stop" : "length";
+    static const char *const names[] = {"stop", "length", "choice"};
+
+    return names[reason];
 }
 
 void fastvlm_result_clear(FastvlmResult *result)
 {
     g_free(result->text);
     g_free(result->ids);
+    g_free(result->choice_probabilities);
     *result = (FastvlmResult){0};
 }
 

@@ -128,3 +128,13 @@ int fastvlm_sampler_choose(FastvlmSampler *sampler, const float *logits, int n,
     *log_probability = (double)(logits[chosen] - logits[best]) - log_sum(logits, n, logits[best]);
     return chosen;
 }
+
+gboolean fastvlm_sampler_log_total(const float *logits, int n, double *log_total)
+{
+    const int best = find_largest(logits, n);
+
+    if (best < 0)
+        return FALSE;
+    *log_total = (double)logits[best] + log_sum(logits, n, logits[best]);
+    return TRUE;
+}

@@ -30,4 +30,12 @@ typedef struct {
 int fastvlm_sampler_choose(FastvlmSampler *sampler, const float *logits, int n,
                            double *log_probability);
 
+/**
+ * log of the sum of exp(logit): a logit less this is the log-probability of its token.
+ *
+ * @param logits  [n]
+ * @return FALSE where a logit is not finite
+ */
+gboolean fastvlm_sampler_log_total(const float *logits, int n, double *log_total);
+
 #endif

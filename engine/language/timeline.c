@@ -219,6 +219,23 @@ gboolean fastvlm_timeline_advance(FastvlmTimeline *timeline, int id, int n_more,
     return TRUE;
 }
 
+gboolean fastvlm_timeline_branch(FastvlmTimeline *timeline, int n_kept, const gint32 *ids,
+                                 int n_ids, GError **error)
+{
+    keep_positions(timeline, n_kept);
+    memcpy(timeline->inputs, ids, (gsize)n_ids * sizeof *ids);
+    timeline->n_rows = timeline->row = 0;
+    if (!run_step(timeline, n_ids, error))
+        return FALSE;
+    g_array_append_vals(timeline->held, ids, (guint)n_ids);
+    return TRUE;
+}
+
+const float *fastvlm_timeline_get_row(const FastvlmTimeline *timeline, int i)
+{
+    return timeline->logits + (gsize)i * (gsize)timeline->weights->vocab_size;
+}
+
 void fastvlm_timeline_end(FastvlmTimeline *timeline, gboolean is_whole)
 {
     if (timeline->has_joined)

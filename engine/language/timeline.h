@@ -72,6 +72,20 @@ float *fastvlm_timeline_get_logits(FastvlmTimeline *timeline);
 gboolean fastvlm_timeline_advance(FastvlmTimeline *timeline, int id, int n_more, GError **error);
 
 /**
+ * Tries what an answer could be: keeps the first `n_kept` positions, puts `ids` behind them and computes
+ * the logits behind each.
+ *
+ * @param n_kept  the whole prompt at least
+ * @param n_ids   1 .. FASTVLM_STEP_MAX_ROWS
+ * Errors: as fastvlm_timeline_advance().
+ */
+gboolean fastvlm_timeline_branch(FastvlmTimeline *timeline, int n_kept, const gint32 *ids,
+                                 int n_ids, GError **error);
+
+/** The logits [vocab_size] behind the branch's id `i`. */
+const float *fastvlm_timeline_get_row(const FastvlmTimeline *timeline, int i);
+
+/**
  * Ends the answer, also one that failed.
  *
  * @param is_whole  it is a draft for the next one

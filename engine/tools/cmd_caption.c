@@ -20,9 +20,9 @@ typedef struct {
     ModelArguments common;
     FastvlmGenerateParams answer;
     int resolution;
-    int fit; /* a FastvlmFit */
-    const char *choices;
-    gboolean several; /* pictures: each answer is led by its file's name */
+    int fit;             /* a FastvlmFit */
+    const char *choices; /* as given; answer.choices are they */
+    gboolean several;    /* pictures: each answer is led by its file's name */
     FastvlmModel *model;
     FastvlmSession *session;
 } Caption;
@@ -87,7 +87,16 @@ static void receive_text(const char *piece, int id, gpointer data)
     g_string_erase(stream->held, 0, (gssize)n_bytes);
 }
 
-static void write_json(const char *path, const FastvlmResult *result)
+static json_t *list_choices(const char *const *choices, const FastvlmResult *result)
+{
+    json_t *object = json_object();
+    for (int i = 0; choices[i]; i++)
+        json_object_set_new(object, choices[i],
+                            output_json_real(result->choice_probabilities[i], 6));
+    return object;
+}
+
+static void write_json(const char *path, const char *const *choices, const FastvlmResult *result)
 {
     json_t *object = json_object();
     json_object_set_new(object, "image", output_json_path(path));
@@ -101,6 +110,8 @@ static void write_json(const char *path, const FastvlmResult *result)
     json_object_set_new(object, "ttft_ms", output_json_real(result->ttft_ms, 3));
     json_object_set_new(object, "decode_ms", output_json_real(result->decode_ms, 3));
     json_object_set_new(object, "total_ms", output_json_real(result->total_ms, 3));
+    if (choices)
+        json_object_set_new(object, "choices", list_choices(choices, result));
     output_json_line(object);
 }
 
@@ -132,7 +143,7 @@ static gboolean answer_picture(Caption *caption, const char *path, GError **erro
     if (!answered)
         return FALSE;
     if (caption->common.json)
-        write_json(path, &result);
+        write_json(path, params.choices, &result);
     fastvlm_result_clear(&result);
     return TRUE;
 }
@@ -216,6 +227,20 @@ static int caption_files(Caption *caption, const char *const *paths, guint n_pat
     return code != EXIT_OK ? code : written;
 }
 
+/* Returns EXIT_OK or the code to leave with. */
+static int read_choices(const ToolCommand *command, Caption *caption, char ***choices)
+{
+    GError *error = NULL;
+    int code = EXIT_OK;
+    if (caption->choices)
+        *choices = fastvlm_choices_parse(caption->choices, &error);
+    if (error)
+        code = tool_usage(command, "--choices: %s", error->message);
+    g_clear_error(&error);
+    caption->answer.choices = (const char *const *)*choices;
+    return code;
+}
+
 static int run_caption(const ToolCommand *command, int argc, char **argv)
 {
     Caption caption = {
@@ -239,7 +264,8 @@ static int run_caption(const ToolCommand *command, int argc, char **argv)
         OPTION_ROW(OPTION_INT, "top-k", &answer->top_k, "K", "choose among the K likeliest; 0 off",
                    .min = 0, .max = 1 << 20),
         OPTION_ROW(OPTION_UINT64, "seed", &answer->seed, "N", "same seed, same choices; default 0"),
-        OPTION_ROW(OPTION_TEXT, "choices", &caption.choices, "A,B", "not in this version yet"),
+        OPTION_ROW(OPTION_TEXT, "choices", &caption.choices, "A,B",
+                   "the answer is one of them; --json gives the probability of each"),
         MODEL_OPTION(&caption.common),
         PRECISION_OPTION(&caption.common),
         THREADS_OPTION(&caption.common),
@@ -248,18 +274,18 @@ static int run_caption(const ToolCommand *command, int argc, char **argv)
         OPTION_END,
     };
     GPtrArray *paths = g_ptr_array_new();
+    char **choices = NULL;
     int code = EXIT_OK;
     if (options_parse(command, options, argc, argv, paths, &code)) {
-        if (caption.choices)
-            code = tool_fail("--choices: this version cannot weigh choices; ask for one of them in "
-                             "--prompt instead");
-        else if (paths->len == 0)
+        code = read_choices(command, &caption, &choices);
+        if (code == EXIT_OK && paths->len == 0)
             code = tool_usage(command, "caption: no IMAGE given");
-        else {
+        if (code == EXIT_OK) {
             interrupt_watch();
             code = caption_files(&caption, (const char *const *)paths->pdata, paths->len);
         }
     }
+    g_strfreev(choices);
     g_ptr_array_unref(paths);
     return code;
 }
@@ -272,8 +298,10 @@ const ToolCommand tool_command_caption = {
         "Writes the model's answer about each PNG or JPEG file as it comes. With\n"
         "several files each answer is led by the file's name; one that cannot be read is\n"
         "reported, the others are answered all the same, and the exit status is 1.",
-    .examples = "  fastvlm caption photo.jpg\n"
-                "  fastvlm caption *.png --prompt \"How many circles are there?\" --json\n"
-                "  fastvlm caption photo.jpg --model ~/FastVLM-0.5B --resolution 512",
+    .examples =
+        "  fastvlm caption photo.jpg\n"
+        "  fastvlm caption *.png --prompt \"How many circles are there?\" --json\n"
+        "  fastvlm caption gate.jpg --prompt \"Is the gate open?\" --choices yes,no --json\n"
+        "  fastvlm caption photo.jpg --model ~/FastVLM-0.5B --resolution 512",
     .run = run_caption,
 };

@@ -28,4 +28,23 @@ last_line="$n_right of $n_asked right"
 check "ten pictures were asked about" [ "$n_asked" -eq 10 ]
 check "seven are answered word for word" [ "$n_right" -ge 7 ]
 
+# Choices: the answer is one of them, all have a probability, and these are one in all.
+for case in "scene01.png|Is there a circle?|yes,no|no" \
+    "scene01.png|What number is shown?|19,21,the number 22|21"; do
+    IFS='|' read -r image prompt choices answer <<END
+$case
+END
+    run caption "$data/$image" --prompt "$prompt" --choices "$choices"
+    check "$prompt of $choices: $answer" [ "$(cat out)" = "$answer" ]
+    run caption "$data/$image" --prompt "$prompt" --choices "$choices" --json
+    check "$prompt in JSON" same "$(json text) $(json finish_reason)" "$answer choice"
+    check "$prompt: probabilities" awk "BEGIN { exit !($(json "choices.$answer") > 0.5) }"
+done
+sum=$(for name in 19 21 "the number 22"; do json "choices.$name"; done |
+    awk '{ sum += $1 } END { print sum > 0.9999 && sum < 1.0001 }')
+check "probabilities are one in all" same "$sum" 1
+run caption "$data/scene01.png" --json
+check "no choices, no field" is_success
+check "no choices in JSON" not grep -q '"choices"' out
+
 finish

@@ -45,7 +45,9 @@ failure "tokenize: an empty directory" 1 "empty" tokenize empty text
 for name in "caption a.png" "dump a.png --output made" bench info; do
     failure "$name: int4 is for later" 1 "--precision: int4" $name --model ./good --precision int4
 done
-failure "choices are for later" 1 "--choices" caption a.png --model ./good --choices yes,no
+for choices in "" yes yes, yes,no,yes; do
+    failure "choices \"$choices\"" 2 "--choices" caption a.png --model ./good --choices "$choices"
+done
 
 failure "no such image" 1 "nosuch.png" caption nosuch.png --model ./good
 failure "a directory for an image" 1 "empty" caption empty --model ./good

@@ -30,9 +30,10 @@ typedef struct _FastvlmSession FastvlmSession;
 typedef enum {
     FASTVLM_FINISH_STOP,   /* the model ended its answer */
     FASTVLM_FINISH_LENGTH, /* max_tokens were made, or the context is full */
+    FASTVLM_FINISH_CHOICE, /* the answer is one of the choices */
 } FastvlmFinishReason;
 
-/** "stop", "length". */
+/** "stop", "length", "choice". */
 FASTVLM_API const char *fastvlm_finish_reason_to_string(FastvlmFinishReason reason);
 
 /**
@@ -43,16 +44,29 @@ FASTVLM_API const char *fastvlm_finish_reason_to_string(FastvlmFinishReason reas
  */
 typedef void (*FastvlmTextFunc)(const char *piece, int id, gpointer user_data);
 
+/** Most choices that one answer may be chosen from. */
+#define FASTVLM_MAX_CHOICES 64
+
+/**
+ * Reads choices as people write them: "yes, no", with commas between; blanks around them do not count.
+ *
+ * @return NULL-terminated, free with g_strfreev(); NULL on error
+ * Errors: ARGUMENT (fewer than two, more than FASTVLM_MAX_CHOICES, one that is empty, there twice, no
+ * UTF-8 or with control characters).
+ */
+FASTVLM_API char **fastvlm_choices_parse(const char *text, GError **error);
+
 /** How to answer; all zero is the default (greedy). Pointers need only live during the call. */
 typedef struct {
-    const char *prompt;        /* UTF-8; NULL: FASTVLM_DEFAULT_PROMPT */
-    const char *system_prompt; /* UTF-8; NULL: FASTVLM_DEFAULT_SYSTEM_PROMPT */
-    int max_tokens;            /* 0: FASTVLM_DEFAULT_MAX_TOKENS */
-    double temperature;        /* 0: greedy */
-    double top_p;              /* 0 or 1: off; else the smallest set of tokens this probable */
-    int top_k;                 /* 0: off; else the k most probable tokens */
-    guint64 seed;              /* same seed, same text */
-    FastvlmTextFunc on_text;   /* may be NULL */
+    const char *prompt;         /* UTF-8; NULL: FASTVLM_DEFAULT_PROMPT */
+    const char *system_prompt;  /* UTF-8; NULL: FASTVLM_DEFAULT_SYSTEM_PROMPT */
+    int max_tokens;             /* 0: FASTVLM_DEFAULT_MAX_TOKENS */
+    double temperature;         /* 0: greedy */
+    double top_p;               /* 0 or 1: off; else the smallest set of tokens this probable */
+    int top_k;                  /* 0: off; else the k most probable tokens */
+    guint64 seed;               /* same seed, same text */
+    const char *const *choices; /* NULL-terminated: the answer is one of them; NULL: any answer */
+    FastvlmTextFunc on_text;    /* may be NULL */
     gpointer on_text_data;
 
     /* Instead of a prompt, for tests and benchmarks: ids before and after the picture's rows. */
@@ -65,7 +79,7 @@ typedef struct {
     gboolean no_draft;    /* without guesses; see fastvlm_session_generate() */
 } FastvlmGenerateParams;
 
-/** What came of it. `text` and `ids` are freed by fastvlm_result_clear(). */
+/** What came of it. `text`, `ids` and `choice_probabilities` are freed by fastvlm_result_clear(). */
 typedef struct {
     char *text;   /* valid UTF-8 without special tokens, blanks at both ends removed; never NULL */
     gint32 *ids;  /* [n_tokens], without the stop token */
@@ -73,6 +87,8 @@ typedef struct {
     int n_prompt_tokens; /* positions of the prompt, the picture's rows included */
     int n_reused_tokens; /* how many of them the session had computed already */
     FastvlmFinishReason finish_reason;
+    int choice;                   /* the place of `text` among the choices; -1 without any */
+    double *choice_probabilities; /* in the choices' order, 1 in all; NULL without any */
     double
         confidence; /* exp of the mean log-probability of the tokens (with the stop) at temperature 1 */
     double preprocess_ms; /* of the session's picture */
@@ -113,6 +129,12 @@ FASTVLM_API void fastvlm_session_clear_image(FastvlmSession *session);
  * session's previous answer is tried as a draft of this one: several tokens are checked at once, and
  * kept if the model would have chosen them. Neither changes a byte of the result. `no_draft` does
  * without the latter, so that benchmarks measure single steps.
+ *
+ * With `choices` the answer is the most probable of them (or drawn among them, where temperature is above
+ * 0). Each choice weighs what the model itself makes of it: the product of the probabilities of all its
+ * tokens as the beginning of an answer, and of the answer's end where another choice goes on from there.
+ * Written with a capital or small first letter it is the same choice, unless both are given. Choices that
+ * are single tokens cost nothing but the prompt.
  *
  * @param params  NULL: the defaults
  * @param result  out, set on success alone; clear it with fastvlm_result_clear()
