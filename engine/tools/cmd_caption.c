@@ -265,7 +265,7 @@ static int run_caption(const ToolCommand *command, int argc, char **argv)
                    .min = 0, .max = 1 << 20),
         OPTION_ROW(OPTION_UINT64, "seed", &answer->seed, "N", "same seed, same choices; default 0"),
         OPTION_ROW(OPTION_TEXT, "choices", &caption.choices, "A,B",
-                   "the answer is one of them; --json gives the probability of each"),
+                   "the answer is one of them; --json tells how probable"),
         MODEL_OPTION(&caption.common),
         PRECISION_OPTION(&caption.common),
         THREADS_OPTION(&caption.common),
@@ -301,7 +301,7 @@ const ToolCommand tool_command_caption = {
     .examples =
         "  fastvlm caption photo.jpg\n"
         "  fastvlm caption *.png --prompt \"How many circles are there?\" --json\n"
-        "  fastvlm caption gate.jpg --prompt \"Is the gate open?\" --choices yes,no --json\n"
+        "  fastvlm caption gate.jpg --prompt \"Is it open?\" --choices yes,no --json\n"
         "  fastvlm caption photo.jpg --model ~/FastVLM-0.5B --resolution 512",
     .run = run_caption,
 };
