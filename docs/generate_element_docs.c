@@ -167,6 +167,9 @@ static char *describe_type(GType type)
     if (type == G_TYPE_STRING) {
         return g_strdup("string");
     }
+    if (type == G_TYPE_BOXED) {
+        return g_strdup("GstValueArray");
+    }
     return g_strdup(g_type_name(type));
 }
 

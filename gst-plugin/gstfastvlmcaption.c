@@ -60,17 +60,17 @@ static gboolean is_running(GstFastvlmCaption *self)
     return GST_STATE(self) >= GST_STATE_PAUSED;
 }
 
-/* A resolution that no encoder takes: refused while running, found at READY -> PAUSED before. */
+/* Values that make no sense: refused while running, found at READY -> PAUSED before. */
 static gboolean refuse(GstFastvlmCaption *self, guint id, const GValue *value)
 {
-    if (id != GST_FASTVLM_PROP_RESOLUTION || !is_running(self) ||
-        gst_fastvlm_settings_is_resolution(g_value_get_uint(value))) {
+    GError *error = NULL;
+
+    if (!is_running(self) || gst_fastvlm_settings_check(id, value, &error)) {
         return FALSE;
     }
-    GST_ELEMENT_WARNING(
-        self, LIBRARY, SETTINGS,
-        ("resolution=%u is no multiple of 64; the old one stays.", g_value_get_uint(value)),
-        (NULL));
+    GST_ELEMENT_WARNING(self, LIBRARY, SETTINGS, ("%s; the old one stays.", error->message),
+                        (NULL));
+    g_clear_error(&error);
     return TRUE;
 }
 
@@ -282,13 +282,8 @@ static gboolean check_settings(const GstFastvlmSettings *settings, GError **erro
                                        .n_threads = (int)settings->threads,
                                        .worker_nice = settings->nice};
 
-    if (!gst_fastvlm_settings_is_resolution(settings->resolution)) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
-                    "resolution=%u is no multiple of 64: set one, or 0 for the model's own",
-                    settings->resolution);
-        return FALSE;
-    }
-    return fastvlm_model_check_params(&params, error) && check_model(settings->model_path, error);
+    return gst_fastvlm_settings_check_all(settings, error) &&
+           fastvlm_model_check_params(&params, error) && check_model(settings->model_path, error);
 }
 
 static gboolean start(GstFastvlmCaption *self)

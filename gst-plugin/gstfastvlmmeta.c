@@ -26,6 +26,9 @@ static const GstFastvlmAnswerField fields[] = {
     {"age-ms", G_TYPE_DOUBLE, AT(age_ms),
      "running time when this was made, less the frame's; without a clock or not playing, the time "
      "since the frame came in"},
+    {"choices", G_TYPE_BOXED, AT(choices),
+     "structures `choice` with `name` (string) and `probability` (double), in the order of the "
+     "property; empty without choices, and in partials"},
 };
 
 const GstFastvlmAnswerField *gst_fastvlm_answer_get_fields(guint *n_fields)
@@ -50,6 +53,23 @@ static void clear_answer(gpointer data)
 
     g_free(answer->text);
     g_free(answer->prompt);
+    g_clear_pointer(&answer->choices, g_array_unref);
+}
+
+static void clear_choice(gpointer choice)
+{
+    g_free(((GstFastvlmChoice *)choice)->name);
+}
+
+void gst_fastvlm_answer_add_choice(GstFastvlmAnswer *answer, const char *name, double probability)
+{
+    const GstFastvlmChoice choice = {g_strdup(name), probability};
+
+    if (answer->choices == NULL) {
+        answer->choices = g_array_new(FALSE, FALSE, sizeof choice);
+        g_array_set_clear_func(answer->choices, clear_choice);
+    }
+    g_array_append_val(answer->choices, choice);
 }
 
 void gst_fastvlm_answer_unref(GstFastvlmAnswer *answer)
@@ -57,6 +77,23 @@ void gst_fastvlm_answer_unref(GstFastvlmAnswer *answer)
     if (answer != NULL) {
         g_atomic_rc_box_release_full(answer, clear_answer);
     }
+}
+
+static void set_choices(GstStructure *structure, const char *name, const GArray *choices)
+{
+    GValue array = G_VALUE_INIT, item = G_VALUE_INIT;
+
+    gst_value_array_init(&array, choices != NULL ? choices->len : 0);
+    for (guint i = 0; choices != NULL && i < choices->len; i++) {
+        const GstFastvlmChoice *choice = &g_array_index(choices, GstFastvlmChoice, i);
+
+        g_value_init(&item, GST_TYPE_STRUCTURE);
+        g_value_take_boxed(&item, gst_structure_new("choice", "name", G_TYPE_STRING, choice->name,
+                                                    "probability", G_TYPE_DOUBLE,
+                                                    choice->probability, NULL));
+        gst_value_array_append_and_take_value(&array, &item);
+    }
+    gst_structure_take_value(structure, name, &array);
 }
 
 static void set_field(GstStructure *structure, const GstFastvlmAnswerField *field,
@@ -76,6 +113,9 @@ static void set_field(GstStructure *structure, const GstFastvlmAnswerField *fiel
         break;
     case G_TYPE_DOUBLE:
         gst_structure_set(structure, field->name, G_TYPE_DOUBLE, *(const double *)member, NULL);
+        break;
+    case G_TYPE_BOXED:
+        set_choices(structure, field->name, *(GArray *const *)member);
         break;
     default:
         g_assert_not_reached();

@@ -22,6 +22,12 @@ G_BEGIN_DECLS
 /** The name of the message's and the signal's structure. */
 #define GST_FASTVLM_MESSAGE_NAME "fastvlm-caption"
 
+/** One of the choices, and how probable it is. */
+typedef struct {
+    char *name;
+    double probability;
+} GstFastvlmChoice;
+
 typedef struct {
     const char *type; /* "partial", "final", "unchanged"; static */
     char *text;       /* the model's, valid UTF-8 */
@@ -35,12 +41,13 @@ typedef struct {
     double ttft_ms;
     double total_ms;
     double age_ms;
+    GArray *choices; /* of GstFastvlmChoice; NULL: any answer was allowed, or a partial */
 } GstFastvlmAnswer;
 
 /** One field of message and meta. */
 typedef struct {
     const char *name;
-    GType type;
+    GType type;   /* G_TYPE_BOXED: the choices, a GstValueArray */
     gsize offset; /* in GstFastvlmAnswer */
     const char *blurb;
 } GstFastvlmAnswerField;
@@ -50,6 +57,9 @@ const GstFastvlmAnswerField *gst_fastvlm_answer_get_fields(guint *n_fields);
 /** A new answer, all zero, with one reference; strings given to it are its own. */
 GstFastvlmAnswer *gst_fastvlm_answer_new(void);
 GstFastvlmAnswer *gst_fastvlm_answer_ref(GstFastvlmAnswer *answer);
+
+/** Appends a choice; before the answer is published. */
+void gst_fastvlm_answer_add_choice(GstFastvlmAnswer *answer, const char *name, double probability);
 
 /** NULL is fine. */
 void gst_fastvlm_answer_unref(GstFastvlmAnswer *answer);

@@ -1,5 +1,5 @@
 /*
- * The writable properties; see the header.
+ * The writable properties, in one table; see the header.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -11,6 +11,9 @@
 #define FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
 #define LIVE (FLAGS | GST_PARAM_MUTABLE_PLAYING)
 #define AT_START (FLAGS | GST_PARAM_MUTABLE_READY)
+
+#define MEMBER(member) G_STRUCT_OFFSET(GstFastvlmSettings, member)
+#define MAX_TIME (G_MAXUINT64 - 1) /* ns; one more is GST_CLOCK_TIME_NONE */
 
 static GType register_enum(const char *name, const GEnumValue *values)
 {
@@ -70,161 +73,194 @@ GType gst_fastvlm_precision_get_type(void)
     return type;
 }
 
+/* ---- the table ---- */
+
+/* One property: whatever GObject, defaults, copies and documentation need to know. */
+typedef struct {
+    guint id;
+    GType type;
+    gsize offset; /* in GstFastvlmSettings */
+    const char *name, *nick, *blurb;
+    GParamFlags flags;
+    const char *text;           /* a string's default */
+    double low, high, fallback; /* of numbers; flags and enums have their default alone */
+    guint64 most;               /* of 64 bits: high and fallback may not fit a double */
+    GType (*enum_type)(void);
+} Property;
+
+#define STRING(id, member, name, nick, flags, text, blurb)                                  \
+    {                                                                                       \
+        id, G_TYPE_STRING, MEMBER(member), name, nick, blurb, flags, text, 0, 0, 0, 0, NULL \
+    }
+#define NUMBER(id, type, member, name, nick, flags, low, high, fallback, blurb)                \
+    {                                                                                          \
+        id, type, MEMBER(member), name, nick, blurb, flags, NULL, low, high, fallback, 0, NULL \
+    }
+#define TIME(id, member, name, nick, flags, fallback, blurb)                               \
+    {                                                                                      \
+        id, G_TYPE_UINT64, MEMBER(member), name, nick, blurb, flags, NULL, 0, 0, fallback, \
+            MAX_TIME, NULL                                                                 \
+    }
+#define ENUM(id, member, name, nick, flags, enum_type, fallback, blurb)                     \
+    {                                                                                       \
+        id, G_TYPE_ENUM, MEMBER(member), name, nick, blurb, flags, NULL, 0, 0, fallback, 0, \
+            enum_type                                                                       \
+    }
+
+static const Property properties[] = {
+    STRING(GST_FASTVLM_PROP_MODEL_PATH, model_path, "model-path", "Model path", AT_START, "demo",
+           "Checkpoint directory, or the name of an installed model"),
+    ENUM(GST_FASTVLM_PROP_PRECISION, precision, "precision", "Precision", AT_START,
+         gst_fastvlm_precision_get_type, FASTVLM_PRECISION_AUTO, "Number format to compute in"),
+    NUMBER(GST_FASTVLM_PROP_THREADS, G_TYPE_UINT, threads, "threads", "Threads", AT_START, 0,
+           MAX_THREADS, 0, "Threads that compute (0: the CPUs this process may use)"),
+    NUMBER(GST_FASTVLM_PROP_NICE, G_TYPE_INT, nice, "nice", "Nice", AT_START, 0, 19, 10,
+           "Nice value of the threads that compute, so that video goes first; of a shared model "
+           "the first element decides"),
+    STRING(GST_FASTVLM_PROP_PROMPT, prompt, "prompt", "Prompt", LIVE, FASTVLM_DEFAULT_PROMPT,
+           "What to ask about each sample"),
+    STRING(GST_FASTVLM_PROP_SYSTEM_PROMPT, system_prompt, "system-prompt", "System prompt", LIVE,
+           FASTVLM_DEFAULT_SYSTEM_PROMPT, "What the model is told it is"),
+    STRING(GST_FASTVLM_PROP_CHOICES, choices, "choices", "Choices", LIVE, NULL,
+           "The answer is one of these, between commas, as yes,no; messages and metadata tell how "
+           "probable each is (none: any answer)"),
+    NUMBER(GST_FASTVLM_PROP_RESOLUTION, G_TYPE_UINT, resolution, "resolution", "Resolution", LIVE,
+           0, MAX_RESOLUTION, 0,
+           "Side of the picture that the model sees, pixels, a multiple of 64 (0: the model's "
+           "own)"),
+    ENUM(GST_FASTVLM_PROP_FIT, fit, "fit", "Fit", LIVE, gst_fastvlm_fit_get_type, FASTVLM_FIT_PAD,
+         "How a picture whose display aspect is not square becomes one"),
+    TIME(GST_FASTVLM_PROP_INTERVAL, interval, "interval", "Interval", LIVE, GST_SECOND,
+         "Running time between samples, ns (0: every frame in mode complete, as often as the model "
+         "can in mode live)"),
+    ENUM(GST_FASTVLM_PROP_MODE, mode, "mode", "Mode", LIVE, gst_fastvlm_mode_get_type,
+         GST_FASTVLM_MODE_LIVE, "Whether video may wait for captions"),
+    NUMBER(GST_FASTVLM_PROP_MAX_TOKENS, G_TYPE_UINT, max_tokens, "max-tokens", "Max tokens", LIVE,
+           1, G_MAXINT, FASTVLM_DEFAULT_MAX_TOKENS, "Longest caption, tokens"),
+    NUMBER(GST_FASTVLM_PROP_TEMPERATURE, G_TYPE_DOUBLE, temperature, "temperature", "Temperature",
+           LIVE, 0, 100, 0, "Randomness of the choice of tokens (0: always the most probable one)"),
+    NUMBER(GST_FASTVLM_PROP_TOP_P, G_TYPE_DOUBLE, top_p, "top-p", "Top p", LIVE, 0, 1, 1,
+           "Choose among the fewest tokens that are this probable together (1: off)"),
+    NUMBER(GST_FASTVLM_PROP_TOP_K, G_TYPE_UINT, top_k, "top-k", "Top k", LIVE, 0, G_MAXINT, 0,
+           "Choose among that many most probable tokens (0: off)"),
+    {GST_FASTVLM_PROP_SEED, G_TYPE_UINT64, MEMBER(seed), "seed", "Seed",
+     "Of the random choice: same seed, same caption", LIVE, NULL, 0, 0, 0, G_MAXUINT64, NULL},
+    NUMBER(GST_FASTVLM_PROP_OVERLAY, G_TYPE_BOOLEAN, overlay, "overlay", "Overlay", LIVE, 0, 1, 0,
+           "Draw the caption on the picture"),
+    STRING(GST_FASTVLM_PROP_FONT_DESC, font_desc, "font-desc", "Font description", LIVE, NULL,
+           "Pango font description of the overlay (none: scaled to the video)"),
+    TIME(GST_FASTVLM_PROP_TEXT_REPEAT, text_repeat, "text-repeat", "Text repeat", LIVE, 0,
+         "Push the current caption on text_src again in slices this long, ns (0: off), for a live "
+         "textoverlay that must change at once"),
+};
+
+static const Property *find_property(guint id)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(properties); i++) {
+        if (properties[i].id == id) {
+            return &properties[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- the settings ---- */
+
+static gpointer get_member(const GstFastvlmSettings *settings, const Property *property)
+{
+    return (char *)settings + property->offset;
+}
+
+static void set_default(GstFastvlmSettings *settings, const Property *property)
+{
+    gpointer member = get_member(settings, property);
+
+    switch (property->type) {
+    case G_TYPE_STRING:
+        *(char **)member = g_strdup(property->text);
+        break;
+    case G_TYPE_UINT64:
+        *(guint64 *)member = (guint64)property->fallback;
+        break;
+    case G_TYPE_DOUBLE:
+        *(double *)member = property->fallback;
+        break;
+    case G_TYPE_UINT:
+        *(guint *)member = (guint)property->fallback;
+        break;
+    default: /* int, boolean, enum */
+        *(gint *)member = (gint)property->fallback;
+    }
+}
+
 void gst_fastvlm_settings_init(GstFastvlmSettings *settings)
 {
-    *settings = (GstFastvlmSettings){
-        .model_path = g_strdup("demo"),
-        .prompt = g_strdup(FASTVLM_DEFAULT_PROMPT),
-        .system_prompt = g_strdup(FASTVLM_DEFAULT_SYSTEM_PROMPT),
-        .precision = FASTVLM_PRECISION_AUTO,
-        .fit = FASTVLM_FIT_PAD,
-        .interval = GST_SECOND,
-        .mode = GST_FASTVLM_MODE_LIVE,
-        .max_tokens = FASTVLM_DEFAULT_MAX_TOKENS,
-        .top_p = 1.0,
-        .nice = 10,
-    };
+    for (gsize i = 0; i < G_N_ELEMENTS(properties); i++) {
+        set_default(settings, &properties[i]);
+    }
 }
 
 void gst_fastvlm_settings_clear(GstFastvlmSettings *settings)
 {
-    g_free(settings->model_path);
-    g_free(settings->prompt);
-    g_free(settings->system_prompt);
-    g_free(settings->font_desc);
+    for (gsize i = 0; i < G_N_ELEMENTS(properties); i++) {
+        if (properties[i].type == G_TYPE_STRING) {
+            g_free(*(char **)get_member(settings, &properties[i]));
+        }
+    }
     *settings = (GstFastvlmSettings){0};
 }
 
 void gst_fastvlm_settings_copy(GstFastvlmSettings *to, const GstFastvlmSettings *from)
 {
     *to = *from;
-    to->model_path = g_strdup(from->model_path);
-    to->prompt = g_strdup(from->prompt);
-    to->system_prompt = g_strdup(from->system_prompt);
-    to->font_desc = g_strdup(from->font_desc);
+    for (gsize i = 0; i < G_N_ELEMENTS(properties); i++) {
+        if (properties[i].type == G_TYPE_STRING) {
+            *(char **)get_member(to, &properties[i]) =
+                g_strdup(*(char **)get_member(from, &properties[i]));
+        }
+    }
 }
 
-gboolean gst_fastvlm_settings_is_resolution(guint resolution)
+gboolean gst_fastvlm_settings_has_choices(const GstFastvlmSettings *settings)
 {
-    return resolution % 64 == 0 && resolution <= MAX_RESOLUTION;
+    return settings->choices != NULL && *settings->choices != '\0';
 }
 
-static void install_model(GObjectClass *klass)
-{
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_MODEL_PATH,
-        g_param_spec_string("model-path", "Model path",
-                            "Checkpoint directory, or the name of an installed model", "demo",
-                            AT_START));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_PRECISION,
-        g_param_spec_enum("precision", "Precision", "Number format to compute in",
-                          GST_TYPE_FASTVLM_PRECISION, FASTVLM_PRECISION_AUTO, AT_START));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_THREADS,
-        g_param_spec_uint("threads", "Threads",
-                          "Threads that compute (0: the CPUs this process may use)", 0, MAX_THREADS,
-                          0, AT_START));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_NICE,
-        g_param_spec_int("nice", "Nice",
-                         "Nice value of the threads that compute, so that video goes first; of a "
-                         "shared model the first element decides",
-                         0, 19, 10, AT_START));
-}
+/* ---- GObject ---- */
 
-static void install_question(GObjectClass *klass)
+static GParamSpec *make_spec(const Property *p)
 {
-    g_object_class_install_property(klass, GST_FASTVLM_PROP_PROMPT,
-                                    g_param_spec_string("prompt", "Prompt",
-                                                        "What to ask about each sample",
-                                                        FASTVLM_DEFAULT_PROMPT, LIVE));
-    g_object_class_install_property(klass, GST_FASTVLM_PROP_SYSTEM_PROMPT,
-                                    g_param_spec_string("system-prompt", "System prompt",
-                                                        "What the model is told it is",
-                                                        FASTVLM_DEFAULT_SYSTEM_PROMPT, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_RESOLUTION,
-        g_param_spec_uint("resolution", "Resolution",
-                          "Side of the picture that the model sees, pixels, a multiple of 64 (0: "
-                          "the model's own)",
-                          0, MAX_RESOLUTION, 0, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_FIT,
-        g_param_spec_enum("fit", "Fit",
-                          "How a picture whose display aspect is not square becomes one",
-                          GST_TYPE_FASTVLM_FIT, FASTVLM_FIT_PAD, LIVE));
-}
-
-static void install_sampling(GObjectClass *klass)
-{
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_INTERVAL,
-        g_param_spec_uint64("interval", "Interval",
-                            "Running time between samples, ns (0: every frame in mode complete, as "
-                            "often as the model can in mode live)",
-                            0, G_MAXUINT64 - 1, GST_SECOND, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_MODE,
-        g_param_spec_enum("mode", "Mode", "Whether video may wait for captions",
-                          GST_TYPE_FASTVLM_MODE, GST_FASTVLM_MODE_LIVE, LIVE));
-}
-
-static void install_generation(GObjectClass *klass)
-{
-    g_object_class_install_property(klass, GST_FASTVLM_PROP_MAX_TOKENS,
-                                    g_param_spec_uint("max-tokens", "Max tokens",
-                                                      "Longest caption, tokens", 1, G_MAXINT,
-                                                      FASTVLM_DEFAULT_MAX_TOKENS, LIVE));
-    g_object_class_install_property(klass, GST_FASTVLM_PROP_TEMPERATURE,
-                                    g_param_spec_double("temperature", "Temperature",
-                                                        "Randomness of the choice of tokens (0: "
-                                                        "always the most probable one)",
-                                                        0, 100, 0, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_TOP_P,
-        g_param_spec_double("top-p", "Top p",
-                            "Choose among the fewest tokens that are this probable together (1: "
-                            "off)",
-                            0, 1, 1, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_TOP_K,
-        g_param_spec_uint("top-k", "Top k", "Choose among that many most probable tokens (0: off)",
-                          0, G_MAXINT, 0, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_SEED,
-        g_param_spec_uint64("seed", "Seed", "Of the random choice: same seed, same caption", 0,
-                            G_MAXUINT64, 0, LIVE));
-}
-
-static void install_output(GObjectClass *klass)
-{
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_OVERLAY,
-        g_param_spec_boolean("overlay", "Overlay", "Draw the caption on the picture", FALSE, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_FONT_DESC,
-        g_param_spec_string("font-desc", "Font description",
-                            "Pango font description of the overlay (none: scaled to the video)",
-                            NULL, LIVE));
-    g_object_class_install_property(
-        klass, GST_FASTVLM_PROP_TEXT_REPEAT,
-        g_param_spec_uint64("text-repeat", "Text repeat",
-                            "Push the current caption on text_src again in slices this long, ns "
-                            "(0: off), for a live textoverlay that must change at once",
-                            0, G_MAXUINT64 - 1, 0, LIVE));
+    switch (p->type) {
+    case G_TYPE_STRING:
+        return g_param_spec_string(p->name, p->nick, p->blurb, p->text, p->flags);
+    case G_TYPE_UINT64:
+        return g_param_spec_uint64(p->name, p->nick, p->blurb, 0, p->most, (guint64)p->fallback,
+                                   p->flags);
+    case G_TYPE_DOUBLE:
+        return g_param_spec_double(p->name, p->nick, p->blurb, p->low, p->high, p->fallback,
+                                   p->flags);
+    case G_TYPE_UINT:
+        return g_param_spec_uint(p->name, p->nick, p->blurb, (guint)p->low, (guint)p->high,
+                                 (guint)p->fallback, p->flags);
+    case G_TYPE_INT:
+        return g_param_spec_int(p->name, p->nick, p->blurb, (gint)p->low, (gint)p->high,
+                                (gint)p->fallback, p->flags);
+    case G_TYPE_BOOLEAN:
+        return g_param_spec_boolean(p->name, p->nick, p->blurb, p->fallback > 0, p->flags);
+    default:
+        return g_param_spec_enum(p->name, p->nick, p->blurb, p->enum_type(), (gint)p->fallback,
+                                 p->flags);
+    }
 }
 
 void gst_fastvlm_settings_install(GObjectClass *klass)
 {
-    install_model(klass);
-    install_question(klass);
-    install_sampling(klass);
-    install_generation(klass);
-    install_output(klass);
+    for (gsize i = 0; i < G_N_ELEMENTS(properties); i++) {
+        g_object_class_install_property(klass, properties[i].id, make_spec(&properties[i]));
+    }
 }
 
-/* NULL means the default, so that no string but font_desc is ever NULL. */
+/* NULL means the default, so that no string is ever NULL but those whose default is. */
 static void set_string(char **string, const GValue *value, const char *fallback)
 {
     const char *given = g_value_get_string(value);
@@ -235,126 +271,110 @@ static void set_string(char **string, const GValue *value, const char *fallback)
 
 gboolean gst_fastvlm_settings_set(GstFastvlmSettings *settings, guint id, const GValue *value)
 {
-    switch (id) {
-    case GST_FASTVLM_PROP_MODEL_PATH:
-        set_string(&settings->model_path, value, "demo");
+    const Property *property = find_property(id);
+
+    if (property == NULL) {
+        return FALSE;
+    }
+    gpointer member = get_member(settings, property);
+    switch (property->type) {
+    case G_TYPE_STRING:
+        set_string(member, value, property->text);
         break;
-    case GST_FASTVLM_PROP_PROMPT:
-        set_string(&settings->prompt, value, FASTVLM_DEFAULT_PROMPT);
+    case G_TYPE_UINT64:
+        *(guint64 *)member = g_value_get_uint64(value);
         break;
-    case GST_FASTVLM_PROP_SYSTEM_PROMPT:
-        set_string(&settings->system_prompt, value, FASTVLM_DEFAULT_SYSTEM_PROMPT);
+    case G_TYPE_DOUBLE:
+        *(double *)member = g_value_get_double(value);
         break;
-    case GST_FASTVLM_PROP_PRECISION:
-        settings->precision = (FastvlmPrecision)g_value_get_enum(value);
+    case G_TYPE_UINT:
+        *(guint *)member = g_value_get_uint(value);
         break;
-    case GST_FASTVLM_PROP_THREADS:
-        settings->threads = g_value_get_uint(value);
+    case G_TYPE_INT:
+        *(gint *)member = g_value_get_int(value);
         break;
-    case GST_FASTVLM_PROP_RESOLUTION:
-        settings->resolution = g_value_get_uint(value);
-        break;
-    case GST_FASTVLM_PROP_FIT:
-        settings->fit = (FastvlmFit)g_value_get_enum(value);
-        break;
-    case GST_FASTVLM_PROP_INTERVAL:
-        settings->interval = g_value_get_uint64(value);
-        break;
-    case GST_FASTVLM_PROP_MODE:
-        settings->mode = (GstFastvlmMode)g_value_get_enum(value);
-        break;
-    case GST_FASTVLM_PROP_MAX_TOKENS:
-        settings->max_tokens = g_value_get_uint(value);
-        break;
-    case GST_FASTVLM_PROP_TEMPERATURE:
-        settings->temperature = g_value_get_double(value);
-        break;
-    case GST_FASTVLM_PROP_TOP_P:
-        settings->top_p = g_value_get_double(value);
-        break;
-    case GST_FASTVLM_PROP_TOP_K:
-        settings->top_k = g_value_get_uint(value);
-        break;
-    case GST_FASTVLM_PROP_SEED:
-        settings->seed = g_value_get_uint64(value);
-        break;
-    case GST_FASTVLM_PROP_OVERLAY:
-        settings->overlay = g_value_get_boolean(value);
-        break;
-    case GST_FASTVLM_PROP_FONT_DESC:
-        set_string(&settings->font_desc, value, NULL);
-        break;
-    case GST_FASTVLM_PROP_TEXT_REPEAT:
-        settings->text_repeat = g_value_get_uint64(value);
-        break;
-    case GST_FASTVLM_PROP_NICE:
-        settings->nice = g_value_get_int(value);
+    case G_TYPE_BOOLEAN:
+        *(gboolean *)member = g_value_get_boolean(value);
         break;
     default:
-        return FALSE;
+        *(gint *)member = g_value_get_enum(value);
     }
     return TRUE;
 }
 
 gboolean gst_fastvlm_settings_get(const GstFastvlmSettings *settings, guint id, GValue *value)
 {
-    switch (id) {
-    case GST_FASTVLM_PROP_MODEL_PATH:
-        g_value_set_string(value, settings->model_path);
-        break;
-    case GST_FASTVLM_PROP_PROMPT:
-        g_value_set_string(value, settings->prompt);
-        break;
-    case GST_FASTVLM_PROP_SYSTEM_PROMPT:
-        g_value_set_string(value, settings->system_prompt);
-        break;
-    case GST_FASTVLM_PROP_PRECISION:
-        g_value_set_enum(value, (gint)settings->precision);
-        break;
-    case GST_FASTVLM_PROP_THREADS:
-        g_value_set_uint(value, settings->threads);
-        break;
-    case GST_FASTVLM_PROP_RESOLUTION:
-        g_value_set_uint(value, settings->resolution);
-        break;
-    case GST_FASTVLM_PROP_FIT:
-        g_value_set_enum(value, (gint)settings->fit);
-        break;
-    case GST_FASTVLM_PROP_INTERVAL:
-        g_value_set_uint64(value, settings->interval);
-        break;
-    case GST_FASTVLM_PROP_MODE:
-        g_value_set_enum(value, (gint)settings->mode);
-        break;
-    case GST_FASTVLM_PROP_MAX_TOKENS:
-        g_value_set_uint(value, settings->max_tokens);
-        break;
-    case GST_FASTVLM_PROP_TEMPERATURE:
-        g_value_set_double(value, settings->temperature);
-        break;
-    case GST_FASTVLM_PROP_TOP_P:
-        g_value_set_double(value, settings->top_p);
-        break;
-    case GST_FASTVLM_PROP_TOP_K:
-        g_value_set_uint(value, settings->top_k);
-        break;
-    case GST_FASTVLM_PROP_SEED:
-        g_value_set_uint64(value, settings->seed);
-        break;
-    case GST_FASTVLM_PROP_OVERLAY:
-        g_value_set_boolean(value, settings->overlay);
-        break;
-    case GST_FASTVLM_PROP_FONT_DESC:
-        g_value_set_string(value, settings->font_desc);
-        break;
-    case GST_FASTVLM_PROP_TEXT_REPEAT:
-        g_value_set_uint64(value, settings->text_repeat);
-        break;
-    case GST_FASTVLM_PROP_NICE:
-        g_value_set_int(value, settings->nice);
-        break;
-    default:
+    const Property *property = find_property(id);
+
+    if (property == NULL) {
         return FALSE;
     }
+    gconstpointer member = get_member(settings, property);
+    switch (property->type) {
+    case G_TYPE_STRING:
+        g_value_set_string(value, *(char *const *)member);
+        break;
+    case G_TYPE_UINT64:
+        g_value_set_uint64(value, *(const guint64 *)member);
+        break;
+    case G_TYPE_DOUBLE:
+        g_value_set_double(value, *(const double *)member);
+        break;
+    case G_TYPE_UINT:
+        g_value_set_uint(value, *(const guint *)member);
+        break;
+    case G_TYPE_INT:
+        g_value_set_int(value, *(const gint *)member);
+        break;
+    case G_TYPE_BOOLEAN:
+        g_value_set_boolean(value, *(const gboolean *)member);
+        break;
+    default:
+        g_value_set_enum(value, *(const gint *)member);
+    }
     return TRUE;
+}
+
+/* ---- checks ---- */
+
+static gboolean check_resolution(guint resolution, GError **error)
+{
+    if (resolution % 64 == 0) {
+        return TRUE;
+    }
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                "resolution=%u is no multiple of 64: set one, or 0 for the model's own",
+                resolution);
+    return FALSE;
+}
+
+static gboolean check_choices(const char *choices, GError **error)
+{
+    if (choices == NULL || *choices == '\0') {
+        return TRUE;
+    }
+    char **names = fastvlm_choices_parse(choices, error);
+    const gboolean ok = names != NULL;
+    if (!ok) {
+        g_prefix_error(error, "choices=%s: ", choices);
+    }
+    g_strfreev(names);
+    return ok;
+}
+
+gboolean gst_fastvlm_settings_check(guint id, const GValue *value, GError **error)
+{
+    switch (id) {
+    case GST_FASTVLM_PROP_RESOLUTION:
+        return check_resolution(g_value_get_uint(value), error);
+    case GST_FASTVLM_PROP_CHOICES:
+        return check_choices(g_value_get_string(value), error);
+    default:
+        return TRUE;
+    }
+}
+
+gboolean gst_fastvlm_settings_check_all(const GstFastvlmSettings *settings, GError **error)
+{
+    return check_resolution(settings->resolution, error) && check_choices(settings->choices, error);
 }

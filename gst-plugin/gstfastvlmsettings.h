@@ -32,6 +32,7 @@ enum {
     GST_FASTVLM_PROP_MODEL_PATH,
     GST_FASTVLM_PROP_PROMPT,
     GST_FASTVLM_PROP_SYSTEM_PROMPT,
+    GST_FASTVLM_PROP_CHOICES,
     GST_FASTVLM_PROP_PRECISION,
     GST_FASTVLM_PROP_THREADS,
     GST_FASTVLM_PROP_RESOLUTION,
@@ -54,6 +55,7 @@ typedef struct {
     char *model_path;
     char *prompt;
     char *system_prompt;
+    char *choices; /* as fastvlm_choices_parse() takes them; NULL or "": any answer */
     FastvlmPrecision precision;
     guint threads;
     guint resolution; /* pixels */
@@ -83,8 +85,17 @@ void gst_fastvlm_settings_install(GObjectClass *klass);
 gboolean gst_fastvlm_settings_set(GstFastvlmSettings *settings, guint id, const GValue *value);
 gboolean gst_fastvlm_settings_get(const GstFastvlmSettings *settings, guint id, GValue *value);
 
-/** Whether the encoder can take that resolution: 0, or a multiple of 64. */
-gboolean gst_fastvlm_settings_is_resolution(guint resolution);
+/** Whether answers are to be one of the choices. */
+gboolean gst_fastvlm_settings_has_choices(const GstFastvlmSettings *settings);
+
+/**
+ * Whether a value makes sense, as far as its type does not say that already. One line in `error` says
+ * what was found and expected.
+ */
+gboolean gst_fastvlm_settings_check(guint id, const GValue *value, GError **error);
+
+/** The same for all of them. */
+gboolean gst_fastvlm_settings_check_all(const GstFastvlmSettings *settings, GError **error);
 
 G_END_DECLS
 

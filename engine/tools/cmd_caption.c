@@ -298,10 +298,9 @@ const ToolCommand tool_command_caption = {
         "Writes the model's answer about each PNG or JPEG file as it comes. With\n"
         "several files each answer is led by the file's name; one that cannot be read is\n"
         "reported, the others are answered all the same, and the exit status is 1.",
-    .examples =
-        "  fastvlm caption photo.jpg\n"
-        "  fastvlm caption *.png --prompt \"How many circles are there?\" --json\n"
-        "  fastvlm caption gate.jpg --prompt \"Is it open?\" --choices yes,no --json\n"
-        "  fastvlm caption photo.jpg --model ~/FastVLM-0.5B --resolution 512",
+    .examples = "  fastvlm caption photo.jpg\n"
+                "  fastvlm caption *.png --prompt \"How many circles are there?\" --json\n"
+                "  fastvlm caption gate.jpg --prompt \"Is it open?\" --choices yes,no --json\n"
+                "  fastvlm caption photo.jpg --model ~/FastVLM-0.5B --resolution 512",
     .run = run_caption,
 };

@@ -16,6 +16,7 @@ static const struct {
     {"model-path", "demo", FALSE},
     {"prompt", "Describe the image.", TRUE},
     {"system-prompt", "You are a helpful assistant.", TRUE},
+    {"choices", NULL, TRUE},
     {"precision", "auto", FALSE},
     {"threads", "0", FALSE},
     {"resolution", "0", TRUE},

@@ -440,6 +440,33 @@ gboolean fastvlm_session_set_image(FastvlmSession *session, const FastvlmImage *
     return session->has_image;
 }
 
+char **fastvlm_choices_parse(const char *text, GError **error)
+{
+    char **names = g_strsplit(text, ",", -1);
+
+    if (g_strv_length(names) < 2) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT, "1 choice: expected 2 or more");
+        g_clear_pointer(&names, g_strfreev);
+    }
+    return names;
+}
+
+/* The first choice is as probable as `fake` says, the others share the rest. */
+static void choose(const FastvlmGenerateParams *params, FastvlmResult *result)
+{
+    const guint n = g_strv_length((char **)params->choices);
+
+    result->choice_probabilities = g_new(double, n);
+    for (guint i = 0; i < n; i++) {
+        result->choice_probabilities[i] =
+            i == 0 ? fake.first_choice : (1 - fake.first_choice) / (n - 1);
+    }
+    result->choice = fake.first_choice >= 0.5 ? 0 : 1;
+    result->finish_reason = FASTVLM_FINISH_CHOICE;
+    g_free(result->text);
+    result->text = g_strdup(params->choices[result->choice]);
+}
+
 static char *make_piece(const FastvlmSession *session, int i)
 {
     if (i == 0) {
@@ -488,6 +515,7 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
         .text = g_strstrip(g_string_free(text, FALSE)),
         .n_tokens = n_tokens,
         .finish_reason = FASTVLM_FINISH_STOP,
+        .choice = -1,
         .confidence = 0.5,
         .encode_ms = fake.encode_ms,
         .prefill_ms = 1,
@@ -495,6 +523,9 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
         .decode_ms = decode_ms,
         .total_ms = fake.encode_ms + 1 + decode_ms,
     };
+    if (params->choices != NULL) {
+        choose(params, result);
+    }
     g_mutex_lock(&lock);
     record.n_captions++;
     g_mutex_unlock(&lock);
@@ -505,4 +536,5 @@ void fastvlm_result_clear(FastvlmResult *result)
 {
     g_clear_pointer(&result->text, g_free);
     g_clear_pointer(&result->ids, g_free);
+    g_clear_pointer(&result->choice_probabilities, g_free);
 }

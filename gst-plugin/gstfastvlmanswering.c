@@ -1,0 +1,211 @@
+/*
+ * A sample's way through the model: picture, question, answer.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gstfastvlmworkerprivate.h"
+
+#include <string.h>
+
+#define PARTIAL_INTERVAL_US (200 * G_TIME_SPAN_MILLISECOND)
+
+/* One sample's way through the model. */
+typedef struct {
+    GstFastvlmWorker *worker;
+    const GstFastvlmSample *sample;
+    GstFastvlmSettings settings;
+    guint64 epoch;
+    guint64 sequence;
+    gint64 start_us;
+    double prepare_ms; /* from the start to the engine's own clock */
+    double ttft_ms;
+    char **choices; /* NULL: any answer */
+    GString *text;
+    guint n_tokens;
+} Caption;
+
+static double ms_since(gint64 start_us)
+{
+    return (double)(g_get_monotonic_time() - start_us) / 1000.0;
+}
+
+static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, const char *text)
+{
+    const GstFastvlmSample *sample = caption->sample;
+    GstFastvlmAnswer *answer = gst_fastvlm_answer_new();
+
+    answer->type = type;
+    answer->text = g_strstrip(g_strdup(text));
+    answer->prompt = g_strdup(caption->settings.prompt);
+    answer->pts = sample->pts;
+    answer->running_time = sample->running_time;
+    answer->stream_time = sample->stream_time;
+    answer->sequence = caption->sequence;
+    return answer;
+}
+
+static gboolean publish(const Caption *caption, GstFastvlmAnswer *answer,
+                        const FastvlmResult *result)
+{
+    GstFastvlmWorker *worker = caption->worker;
+
+    if (!gst_fastvlm_worker_begin_publish(worker, caption->epoch)) {
+        gst_fastvlm_answer_unref(answer);
+        return FALSE;
+    }
+    worker->sequence = caption->sequence;
+    worker->funcs->publish(worker->user_data, answer, caption->sample, result);
+    gst_fastvlm_worker_end_call(worker);
+    return TRUE;
+}
+
+static void on_text(const char *piece, int id, gpointer user_data)
+{
+    Caption *caption = user_data;
+    GstFastvlmWorker *worker = caption->worker;
+    const gint64 now_us = g_get_monotonic_time();
+
+    g_string_append(caption->text, piece);
+    if (caption->n_tokens++ == 0) {
+        caption->ttft_ms = ms_since(caption->start_us);
+    }
+    /* A choice comes whole: its final follows at once. */
+    if (caption->choices != NULL) {
+        return;
+    }
+    if (now_us - worker->last_partial_us < PARTIAL_INTERVAL_US) {
+        return;
+    }
+    GstFastvlmAnswer *answer = make_answer(caption, "partial", caption->text->str);
+    if (*answer->text == '\0') {
+        gst_fastvlm_answer_unref(answer);
+        return;
+    }
+    worker->last_partial_us = now_us;
+    answer->tokens = caption->n_tokens;
+    answer->ttft_ms = caption->ttft_ms;
+    answer->total_ms = ms_since(caption->start_us);
+    publish(caption, answer, NULL);
+}
+
+static gboolean publish_final(const Caption *caption, const FastvlmResult *result)
+{
+    GstFastvlmAnswer *answer = make_answer(caption, "final", result->text);
+
+    answer->confidence = result->confidence;
+    answer->tokens = (guint)result->n_tokens;
+    answer->ttft_ms = caption->prepare_ms + result->ttft_ms;
+    answer->total_ms = caption->prepare_ms + result->total_ms;
+    for (guint i = 0; caption->choices != NULL && caption->choices[i] != NULL; i++) {
+        gst_fastvlm_answer_add_choice(answer, caption->choices[i], result->choice_probabilities[i]);
+    }
+    caption->worker->last_total_ms = answer->total_ms;
+    return publish(caption, answer, result);
+}
+
+/* ---- one caption ---- */
+
+static gboolean show_frame(Caption *caption, GError **error)
+{
+    GstFastvlmWorker *worker = caption->worker;
+    const GstFastvlmFrame *frame = &caption->sample->frame;
+    FastvlmImage image;
+
+    if (!gst_fastvlm_viewer_open(worker->viewer, frame, &image)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                    "a frame of %dx%d %s at %" GST_TIME_FORMAT
+                    " cannot be read as pixels: convert it upstream",
+                    frame->width, frame->height,
+                    gst_video_format_to_string(GST_VIDEO_INFO_FORMAT(&frame->info)),
+                    GST_TIME_ARGS(caption->sample->pts));
+        return FALSE;
+    }
+    caption->prepare_ms = ms_since(caption->start_us);
+    const gboolean ok = fastvlm_session_set_image(
+        worker->session, &image, (int)caption->settings.resolution, caption->settings.fit, error);
+    gst_fastvlm_viewer_close(worker->viewer);
+    return ok;
+}
+
+/* Sets caption->choices. */
+static gboolean read_choices(Caption *caption, GError **error)
+{
+    if (!gst_fastvlm_settings_has_choices(&caption->settings)) {
+        return TRUE;
+    }
+    caption->choices = fastvlm_choices_parse(caption->settings.choices, error);
+    return caption->choices != NULL;
+}
+
+static gboolean answer_prompt(Caption *caption, FastvlmResult *result, GError **error)
+{
+    const GstFastvlmSettings *settings = &caption->settings;
+    const FastvlmGenerateParams params = {
+        .prompt = settings->prompt,
+        .system_prompt = settings->system_prompt,
+        .max_tokens = (int)settings->max_tokens,
+        .temperature = settings->temperature,
+        .top_p = settings->top_p,
+        .top_k = (int)settings->top_k,
+        .seed = settings->seed,
+        .choices = (const char *const *)caption->choices,
+        .on_text = on_text,
+        .on_text_data = caption,
+    };
+
+    return fastvlm_session_generate(caption->worker->session, &params, result, error);
+}
+
+/* Whether a failure ends the worker: what a changed property could mend does not, in mode live. */
+static gboolean is_fatal(const GError *error, const GstFastvlmSample *sample)
+{
+    return sample->complete || !(g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT) ||
+                                 g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT));
+}
+
+/* Returns FALSE where the worker must end. */
+static gboolean tell_failure(const Caption *caption, const GError *error)
+{
+    GstFastvlmWorker *worker = caption->worker;
+    const gboolean fatal = is_fatal(error, caption->sample);
+
+    /* Cancelled, or of no interest any more. */
+    if (g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED) ||
+        !gst_fastvlm_worker_begin_publish(worker, caption->epoch)) {
+        return TRUE;
+    }
+    worker->funcs->failed(worker->user_data, error, FALSE, fatal);
+    gst_fastvlm_worker_end_call(worker);
+    return !fatal;
+}
+
+gboolean gst_fastvlm_worker_answer(GstFastvlmWorker *worker, GstFastvlmSample *sample,
+                                   guint64 epoch)
+{
+    Caption caption = {.worker = worker, .sample = sample, .epoch = epoch};
+    FastvlmResult result;
+    GError *error = NULL;
+    gboolean go_on = TRUE;
+
+    if (!gst_fastvlm_worker_begin_publish(worker, epoch)) {
+        return TRUE;
+    }
+    worker->funcs->get_settings(worker->user_data, &caption.settings);
+    gst_fastvlm_worker_end_call(worker);
+    caption.start_us = g_get_monotonic_time();
+    /* A number is used up when it is first published, so that finals count without holes. */
+    caption.sequence = worker->sequence + 1;
+    caption.text = g_string_new(NULL);
+    if (read_choices(&caption, &error) && show_frame(&caption, &error) &&
+        answer_prompt(&caption, &result, &error)) {
+        sample->captioned = publish_final(&caption, &result);
+        fastvlm_result_clear(&result);
+    } else {
+        go_on = tell_failure(&caption, error);
+        g_clear_error(&error);
+    }
+    gst_fastvlm_settings_clear(&caption.settings);
+    g_strfreev(caption.choices);
+    g_string_free(caption.text, TRUE);
+    return go_on;
+}
