@@ -97,6 +97,7 @@ static void test_round_trip(void)
         {"system-prompt", ""},
         {"precision", "int4"},
         {"threads", "256"},
+        {"choices", "one, two"},
         {"resolution", "4096"},
         {"fit", "stretch"},
         {"interval", "18446744073709551614"},
