@@ -249,7 +249,15 @@ static void print_signals(GstElement *element)
         print_signal(&signal);
     }
     printf("`captioned` is emitted for each final caption, from the thread that computes: hand "
-           "the structure\non and return. Its fields are those of the bus message.\n\n");
+           "the structure\non and return. Its fields are those of the bus message.\n\n"
+           "`caption-now` asks about the next frame, whatever `trigger` and `interval` say: the "
+           "prompt given, or\nwith NULL what `prompt` or `prompts` say. It returns the `sequence` "
+           "that the caption will carry (of\nseveral prompts: that of the first), or 0 where there "
+           "will be none: the element is not in PAUSED or\nPLAYING, its model failed, or 32 wait "
+           "for a frame already. In mode `live` a frame asked about is never\nreplaced by a newer "
+           "one. The custom event `fastvlm-caption-now`, with a string `prompt` or without, does "
+           "the\nsame, sent downstream or upstream; the first element it meets takes it. A flush "
+           "drops frames asked\nabout that have no answer yet; an error leaves a warning.\n\n");
 }
 
 /* ---- messages and metadata ---- */
@@ -275,6 +283,15 @@ static void print_messages(void)
            GST_FASTVLM_MESSAGE_NAME);
     print_answer_fields();
     printf(
+        "An element message `fastvlm-alert` has the same fields, those of the answer that brought "
+        "it "
+        "about, but\n`type` is `alert` or `clear`, and further\n\n"
+        "- `alert-on` (string): what is watched for,\n"
+        "- `probability` (gdouble): of that, the choices it names together,\n"
+        "- `since` (guint64): running time of the frame that the alert began with, ns.\n\n"
+        "An alert is raised once and cleared once, however the probability wavers between the two "
+        "thresholds.\nEach of several prompts has an alert of its own; questions asked by "
+        "`caption-now` have none. A flush\nforgets alerts silently.\n\n"
         "Others:\n\n"
         "- PROGRESS, code `loading`, while a model loads.\n"
         "- WARNING with details, field `reason`: `behind` where captions fall behind (with "

@@ -1,5 +1,7 @@
 /*
- * A sample's way through the model: picture, question, answer.
+ * A sample's way through the model: its picture is encoded once, then question by question.
+ *
+ *     on the grid: the settings' prompts | requests: theirs, or the settings' -> questions -> answers
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -9,15 +11,25 @@
 
 #define PARTIAL_INTERVAL_US (200 * G_TIME_SPAN_MILLISECOND)
 
-/* One sample's way through the model. */
+typedef struct {
+    const char *prompt;
+    guint index;      /* among the settings' prompts */
+    guint64 sequence; /* 0: not yet numbered */
+    gboolean is_one_off;
+    gboolean is_reserved;  /* its number was promised to somebody */
+    gboolean is_published; /* an answer to it, a partial one too */
+} Question;
+
+/* One sample's way through the model, and the question that is being answered. */
 typedef struct {
     GstFastvlmWorker *worker;
     const GstFastvlmSample *sample;
     GstFastvlmSettings settings;
     guint64 epoch;
-    guint64 sequence;
     gint64 start_us;
     double prepare_ms; /* from the start to the engine's own clock */
+    double earlier_ms; /* spent on the questions before */
+    Question *question;
     double ttft_ms;
     char **choices; /* NULL: any answer */
     GString *text;
@@ -36,16 +48,17 @@ static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, c
 
     answer->type = type;
     answer->text = g_strstrip(g_strdup(text));
-    answer->prompt = g_strdup(caption->settings.prompt);
+    answer->prompt = g_strdup(caption->question->prompt);
     answer->pts = sample->pts;
     answer->running_time = sample->running_time;
     answer->stream_time = sample->stream_time;
-    answer->sequence = caption->sequence;
+    answer->sequence = caption->question->sequence;
+    answer->is_one_off = caption->question->is_one_off;
+    answer->prompt_index = caption->question->index;
     return answer;
 }
 
-static gboolean publish(const Caption *caption, GstFastvlmAnswer *answer,
-                        const FastvlmResult *result)
+static gboolean publish(Caption *caption, GstFastvlmAnswer *answer, const FastvlmResult *result)
 {
     GstFastvlmWorker *worker = caption->worker;
 
@@ -53,7 +66,7 @@ static gboolean publish(const Caption *caption, GstFastvlmAnswer *answer,
         gst_fastvlm_answer_unref(answer);
         return FALSE;
     }
-    worker->sequence = caption->sequence;
+    caption->question->is_published = TRUE;
     worker->funcs->publish(worker->user_data, answer, caption->sample, result);
     gst_fastvlm_worker_end_call(worker);
     return TRUE;
@@ -88,14 +101,14 @@ static void on_text(const char *piece, int id, gpointer user_data)
     publish(caption, answer, NULL);
 }
 
-static gboolean publish_final(const Caption *caption, const FastvlmResult *result)
+static gboolean publish_final(Caption *caption, const FastvlmResult *result)
 {
     GstFastvlmAnswer *answer = make_answer(caption, "final", result->text);
 
     answer->confidence = result->confidence;
     answer->tokens = (guint)result->n_tokens;
-    answer->ttft_ms = caption->prepare_ms + result->ttft_ms;
-    answer->total_ms = caption->prepare_ms + result->total_ms;
+    answer->ttft_ms = caption->prepare_ms + caption->earlier_ms + result->ttft_ms;
+    answer->total_ms = caption->prepare_ms + caption->earlier_ms + result->total_ms;
     for (guint i = 0; caption->choices != NULL && caption->choices[i] != NULL; i++) {
         gst_fastvlm_answer_add_choice(answer, caption->choices[i], result->choice_probabilities[i]);
     }
@@ -141,7 +154,7 @@ static gboolean answer_prompt(Caption *caption, FastvlmResult *result, GError **
 {
     const GstFastvlmSettings *settings = &caption->settings;
     const FastvlmGenerateParams params = {
-        .prompt = settings->prompt,
+        .prompt = caption->question->prompt,
         .system_prompt = settings->system_prompt,
         .max_tokens = (int)settings->max_tokens,
         .temperature = settings->temperature,
@@ -179,13 +192,115 @@ static gboolean tell_failure(const Caption *caption, const GError *error)
     return !fatal;
 }
 
+/* ---- questions ---- */
+
+static void ask_all(GArray *questions, char **prompts, const GstFastvlmRequest *request)
+{
+    for (guint i = 0; prompts[i] != NULL; i++) {
+        const gboolean has_number = request != NULL && i < request->n_reserved;
+        const Question question = {prompts[i], i,          has_number ? request->sequence + i : 0,
+                                   FALSE,      has_number, FALSE};
+
+        g_array_append_val(questions, question);
+    }
+}
+
+/* A request without a prompt of its own asks what the grid asks: once is enough. */
+static GArray *list_questions(const GstFastvlmSample *sample, char **prompts)
+{
+    GArray *questions = g_array_new(FALSE, FALSE, sizeof(Question));
+    gboolean asks_all = FALSE;
+
+    for (guint i = 0; sample->requests != NULL && i < sample->requests->len; i++) {
+        const GstFastvlmRequest *request = g_ptr_array_index(sample->requests, i);
+
+        if (request->prompt == NULL) {
+            ask_all(questions, prompts, request);
+            asks_all = TRUE;
+        } else {
+            const Question question = {request->prompt, 0, request->sequence, TRUE, TRUE, FALSE};
+            g_array_append_val(questions, question);
+        }
+    }
+    if (sample->on_grid && !asks_all) {
+        ask_all(questions, prompts, NULL);
+    }
+    return questions;
+}
+
+/* Numbers those that have none before the work begins, so that numbers promised meanwhile are later. */
+static void number(GstFastvlmWorker *worker, GArray *questions)
+{
+    g_mutex_lock(&worker->lock);
+    for (guint i = 0; i < questions->len; i++) {
+        Question *question = &g_array_index(questions, Question, i);
+
+        if (!question->is_reserved) {
+            question->sequence = ++worker->sequence;
+        }
+    }
+    g_mutex_unlock(&worker->lock);
+}
+
+/* Numbers that were not used are free again, so that finals count without holes. */
+static void give_back(GstFastvlmWorker *worker, const GArray *questions)
+{
+    g_mutex_lock(&worker->lock);
+    for (guint i = questions->len; i-- > 0;) {
+        const Question *question = &g_array_index(questions, Question, i);
+
+        if (!question->is_reserved && !question->is_published &&
+            question->sequence == worker->sequence) {
+            worker->sequence--;
+        }
+    }
+    g_mutex_unlock(&worker->lock);
+}
+
+/* Returns FALSE where nothing more is to be asked; *go_on where the worker must end. */
+static gboolean answer_question(Caption *caption, Question *question, gboolean *captioned,
+                                gboolean *go_on)
+{
+    FastvlmResult result;
+    GError *error = NULL;
+
+    caption->question = question;
+    caption->n_tokens = 0;
+    g_string_truncate(caption->text, 0);
+    if (answer_prompt(caption, &result, &error)) {
+        *captioned |= publish_final(caption, &result);
+        caption->earlier_ms += result.total_ms - result.preprocess_ms - result.encode_ms;
+        fastvlm_result_clear(&result);
+        return TRUE;
+    }
+    *go_on = tell_failure(caption, error);
+    const gboolean cancelled = g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED);
+    g_clear_error(&error);
+    return *go_on && !cancelled;
+}
+
+static gboolean answer_questions(Caption *caption, GArray *questions, gboolean *captioned)
+{
+    GError *error = NULL;
+    gboolean go_on = TRUE;
+
+    if (!read_choices(caption, &error) || !show_frame(caption, &error)) {
+        go_on = tell_failure(caption, error);
+        g_clear_error(&error);
+        return go_on;
+    }
+    for (guint i = 0; i < questions->len; i++) {
+        if (!answer_question(caption, &g_array_index(questions, Question, i), captioned, &go_on)) {
+            break;
+        }
+    }
+    return go_on;
+}
+
 gboolean gst_fastvlm_worker_answer(GstFastvlmWorker *worker, GstFastvlmSample *sample,
                                    guint64 epoch)
 {
     Caption caption = {.worker = worker, .sample = sample, .epoch = epoch};
-    FastvlmResult result;
-    GError *error = NULL;
-    gboolean go_on = TRUE;
 
     if (!gst_fastvlm_worker_begin_publish(worker, epoch)) {
         return TRUE;
@@ -193,17 +308,14 @@ gboolean gst_fastvlm_worker_answer(GstFastvlmWorker *worker, GstFastvlmSample *s
     worker->funcs->get_settings(worker->user_data, &caption.settings);
     gst_fastvlm_worker_end_call(worker);
     caption.start_us = g_get_monotonic_time();
-    /* A number is used up when it is first published, so that finals count without holes. */
-    caption.sequence = worker->sequence + 1;
     caption.text = g_string_new(NULL);
-    if (read_choices(&caption, &error) && show_frame(&caption, &error) &&
-        answer_prompt(&caption, &result, &error)) {
-        sample->captioned = publish_final(&caption, &result);
-        fastvlm_result_clear(&result);
-    } else {
-        go_on = tell_failure(&caption, error);
-        g_clear_error(&error);
-    }
+    char **prompts = gst_fastvlm_settings_list_prompts(&caption.settings);
+    GArray *questions = list_questions(sample, prompts);
+    number(worker, questions);
+    const gboolean go_on = answer_questions(&caption, questions, &sample->captioned);
+    give_back(worker, questions);
+    g_array_unref(questions);
+    g_strfreev(prompts);
     gst_fastvlm_settings_clear(&caption.settings);
     g_strfreev(caption.choices);
     g_string_free(caption.text, TRUE);

@@ -34,7 +34,7 @@ enum {
     PROP_STATS,
 };
 
-enum { SIGNAL_CAPTIONED, N_SIGNALS };
+enum { SIGNAL_CAPTIONED, SIGNAL_CAPTION_NOW, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 static GstStaticPadTemplate sink_template =
@@ -313,9 +313,11 @@ static gboolean start(GstFastvlmCaption *self)
 static void stop(GstFastvlmCaption *self)
 {
     GstFastvlmWorker *worker = set_worker(self, NULL);
+    GPtrArray *unanswered = gst_fastvlm_caption_take_requests(self);
 
     gst_fastvlm_worker_stop(worker);
     gst_fastvlm_worker_unref(worker);
+    g_clear_pointer(&unanswered, g_ptr_array_unref);
     gst_fastvlm_caption_forget(self);
     gst_fastvlm_caption_reset_flow(self);
     gst_fastvlm_copier_free(self->copier);
@@ -353,6 +355,8 @@ static void finalize(GObject *object)
     gst_fastvlm_stats_unref(self->stats);
     gst_fastvlm_settings_clear(&self->settings);
     gst_fastvlm_answer_unref(self->current);
+    g_ptr_array_unref(self->requests);
+    g_free(self->alert_on);
     gst_clear_caps(&self->caps);
     g_free(self->last_failure);
     g_mutex_clear(&self->text_lock);
@@ -386,6 +390,9 @@ static void gst_fastvlm_caption_class_init(GstFastvlmCaptionClass *klass)
     signals[SIGNAL_CAPTIONED] =
         g_signal_new("captioned", G_TYPE_FROM_CLASS(klass), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
                      G_TYPE_NONE, 1, GST_TYPE_STRUCTURE | G_SIGNAL_TYPE_STATIC_SCOPE);
+    signals[SIGNAL_CAPTION_NOW] = g_signal_new_class_handler(
+        "caption-now", G_TYPE_FROM_CLASS(klass), G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
+        G_CALLBACK(gst_fastvlm_caption_request), NULL, NULL, NULL, G_TYPE_UINT64, 1, G_TYPE_STRING);
 
     element_class->change_state = GST_DEBUG_FUNCPTR(change_state);
     element_class->request_new_pad = GST_DEBUG_FUNCPTR(request_new_pad);
@@ -422,5 +429,7 @@ static void gst_fastvlm_caption_init(GstFastvlmCaption *self)
     self->copier = gst_fastvlm_copier_new();
     self->overlay = gst_fastvlm_overlay_new();
     self->current_duration = GST_CLOCK_TIME_NONE;
+    gst_fastvlm_caption_forget_alerts(self);
+    self->requests = g_ptr_array_new_with_free_func((GDestroyNotify)gst_fastvlm_request_free);
     gst_fastvlm_caption_reset_flow(self);
 }

@@ -15,6 +15,7 @@
 /* What a frame is treated by, read once. */
 typedef struct {
     GstFastvlmMode mode;
+    GstFastvlmTrigger trigger;
     GstClockTime interval;
     gboolean overlay;
     GstFastvlmWorker *worker; /* a reference */
@@ -25,6 +26,7 @@ static gboolean get_rules(GstFastvlmCaption *self, Rules *rules)
     rules->worker = gst_fastvlm_caption_get_worker(self);
     GST_OBJECT_LOCK(self);
     rules->mode = self->settings.mode;
+    rules->trigger = self->settings.trigger;
     rules->interval = self->settings.interval;
     rules->overlay = self->settings.overlay;
     GST_OBJECT_UNLOCK(self);
@@ -81,10 +83,18 @@ static GstClockTime get_frame_duration(const GstFastvlmCaption *self, const GstB
     return self->last_span;
 }
 
+/* What a frame is asked, and by whom. */
+typedef struct {
+    GstClockTime running_time;
+    gboolean on_grid;
+    GPtrArray *requests; /* owned until it is in a sample; NULL: none */
+} Look;
+
 /* Time to the next sample, in the frame's own time. */
-static GstClockTime get_span(const GstFastvlmCaption *self, const GstBuffer *buffer)
+static GstClockTime get_span(const GstFastvlmCaption *self, const GstBuffer *buffer,
+                             const Look *look)
 {
-    const GstClockTime span = gst_fastvlm_sampler_get_span(&self->sampler);
+    const GstClockTime span = gst_fastvlm_sampler_get_span(&self->sampler, look->running_time);
 
     if (!GST_CLOCK_TIME_IS_VALID(span)) {
         return get_frame_duration(self, buffer);
@@ -93,15 +103,17 @@ static GstClockTime get_span(const GstFastvlmCaption *self, const GstBuffer *buf
 }
 
 static GstFastvlmSample *make_sample(GstFastvlmCaption *self, const GstBuffer *buffer,
-                                     GstClockTime running_time)
+                                     const Look *look)
 {
     GstFastvlmSample *sample = g_new0(GstFastvlmSample, 1);
 
     sample->pts = GST_BUFFER_PTS(buffer);
-    sample->running_time = running_time;
+    sample->running_time = look->running_time;
     sample->stream_time =
         gst_segment_to_stream_time(&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
-    sample->duration = get_span(self, buffer);
+    sample->duration = get_span(self, buffer, look);
+    sample->on_grid = look->on_grid;
+    sample->requests = look->requests;
     return sample;
 }
 
@@ -109,13 +121,14 @@ static void drop_sample(GstFastvlmCaption *self, GstFastvlmSample *sample, GstBu
 {
     GST_WARNING_OBJECT(self, "frame %" GST_PTR_FORMAT " cannot be read: not captioned", buffer);
     gst_fastvlm_stats_add_skipped(self->stats, 1);
+    g_clear_pointer(&sample->requests, g_ptr_array_unref);
     g_free(sample);
 }
 
 static void offer_live(GstFastvlmCaption *self, GstFastvlmWorker *worker, GstBuffer *buffer,
-                       GstClockTime running_time)
+                       const Look *look)
 {
-    GstFastvlmSample *sample = make_sample(self, buffer, running_time);
+    GstFastvlmSample *sample = make_sample(self, buffer, look);
 
     if (!gst_fastvlm_copier_copy(self->copier, &self->info, buffer, &sample->frame)) {
         drop_sample(self, sample, buffer);
@@ -127,9 +140,9 @@ static void offer_live(GstFastvlmCaption *self, GstFastvlmWorker *worker, GstBuf
 /* The streaming thread waits, so the frame itself will do; but not an interlaced one, which lacks
  * the row that the copier adds. */
 static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstFastvlmWorker *worker,
-                                      GstBuffer *buffer, GstClockTime running_time)
+                                      GstBuffer *buffer, const Look *look)
 {
-    GstFastvlmSample *sample = make_sample(self, buffer, running_time);
+    GstFastvlmSample *sample = make_sample(self, buffer, look);
 
     sample->complete = TRUE;
     if (!GST_VIDEO_INFO_IS_INTERLACED(&self->info)) {
@@ -147,6 +160,10 @@ static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstFastvlmWorker 
 static gboolean is_sample(GstFastvlmCaption *self, const Rules *rules, GstClockTime running_time)
 {
     gst_fastvlm_sampler_set_interval(&self->sampler, rules->interval);
+    if (rules->trigger == GST_FASTVLM_TRIGGER_MANUAL) {
+        gst_fastvlm_sampler_reset(&self->sampler);
+        return FALSE;
+    }
     if (rules->mode == GST_FASTVLM_MODE_LIVE && rules->interval == 0 &&
         !gst_fastvlm_worker_is_idle(rules->worker)) {
         return FALSE;
@@ -176,16 +193,21 @@ static void check_live(GstFastvlmCaption *self)
 
 static GstFlowReturn look_at(GstFastvlmCaption *self, const Rules *rules, GstBuffer *buffer)
 {
-    const GstClockTime running_time = get_running_time(self, buffer);
-    const gboolean sampled = is_sample(self, rules, running_time);
+    Look look = {.running_time = get_running_time(self, buffer)};
 
+    look.on_grid = is_sample(self, rules, look.running_time);
+    /* A frame without a time cannot be told from others: the next one that has one is asked. */
+    if (GST_CLOCK_TIME_IS_VALID(look.running_time)) {
+        look.requests = gst_fastvlm_caption_take_requests(self);
+    }
+    const gboolean sampled = look.on_grid || look.requests != NULL;
     gst_fastvlm_stats_add_frame(self->stats, sampled);
     if (rules->mode == GST_FASTVLM_MODE_COMPLETE) {
         check_live(self);
-        return sampled ? caption_complete(self, rules->worker, buffer, running_time) : GST_FLOW_OK;
+        return sampled ? caption_complete(self, rules->worker, buffer, &look) : GST_FLOW_OK;
     }
     if (sampled) {
-        offer_live(self, rules->worker, buffer, running_time);
+        offer_live(self, rules->worker, buffer, &look);
     }
     return GST_FLOW_OK;
 }
@@ -419,6 +441,14 @@ gboolean gst_fastvlm_caption_sink_event(GstPad *pad, GstObject *parent, GstEvent
         break;
     case GST_EVENT_GAP:
         pass_gap(self, event);
+        break;
+    case GST_EVENT_CUSTOM_DOWNSTREAM:
+    case GST_EVENT_CUSTOM_DOWNSTREAM_OOB:
+    case GST_EVENT_CUSTOM_BOTH:
+    case GST_EVENT_CUSTOM_BOTH_OOB:
+        if (gst_fastvlm_caption_take_event(self, event)) {
+            return TRUE;
+        }
         break;
     default:
         break;

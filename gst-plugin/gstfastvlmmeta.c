@@ -26,6 +26,8 @@ static const GstFastvlmAnswerField fields[] = {
     {"age-ms", G_TYPE_DOUBLE, AT(age_ms),
      "running time when this was made, less the frame's; without a clock or not playing, the time "
      "since the frame came in"},
+    {"prompt-index", G_TYPE_UINT, AT(prompt_index),
+     "place of the prompt among `prompts`, from 0 on; 0 without them"},
     {"choices", G_TYPE_BOXED, AT(choices),
      "structures `choice` with `name` (string) and `probability` (double), in the order of the "
      "property; empty without choices, and in partials"},

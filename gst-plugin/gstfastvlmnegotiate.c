@@ -174,8 +174,13 @@ static gboolean forward_seek(GstFastvlmCaption *self, GstEvent *event)
 
 gboolean gst_fastvlm_caption_src_event(GstPad *pad, GstObject *parent, GstEvent *event)
 {
+    GstFastvlmCaption *self = GST_FASTVLM_CAPTION(parent);
+
     if (GST_EVENT_TYPE(event) == GST_EVENT_SEEK) {
-        return forward_seek(GST_FASTVLM_CAPTION(parent), event);
+        return forward_seek(self, event);
+    }
+    if (gst_fastvlm_caption_take_event(self, event)) {
+        return TRUE;
     }
     return gst_pad_event_default(pad, parent, event);
 }
@@ -193,7 +198,8 @@ gboolean gst_fastvlm_caption_text_event(GstPad *pad, GstObject *parent, GstEvent
         gst_event_unref(event);
         return TRUE;
     default:
-        return gst_pad_push_event(self->sink_pad, event);
+        return gst_fastvlm_caption_take_event(self, event) ||
+               gst_pad_push_event(self->sink_pad, event);
     }
 }
 

@@ -4,6 +4,8 @@
  *     gstfastvlmcaption.c    class, properties, pads, states
  *     gstfastvlmflow.c       the streaming thread: frames and events
  *     gstfastvlmnegotiate.c  caps, queries, events from downstream
+ *     gstfastvlmtrigger.c    captions that somebody asks for
+ *     gstfastvlmalerting.c   alerts
  *     gstfastvlmpublish.c    the worker's thread: answers, messages, warnings
  *
  * Three locks, never held together but where said, and never while posting, emitting or pushing:
@@ -18,6 +20,7 @@
 
 #include <gst/video/video.h>
 
+#include "gstfastvlmalerts.h"
 #include "gstfastvlmcaption.h"
 #include "gstfastvlmoverlay.h"
 #include "gstfastvlmsampler.h"
@@ -47,7 +50,10 @@ struct _GstFastvlmCaption {
     GstFastvlmSettings settings;
     GstFastvlmAnswer *current;     /* the last final one, or NULL */
     GstClockTime current_duration; /* its text buffer's */
-    guint32 seek_seqnum;           /* GST_SEQNUM_INVALID: none yet */
+    GPtrArray *requests;           /* of GstFastvlmRequest: they wait for a frame */
+    GstFastvlmAlert alerts[GST_FASTVLM_MAX_PROMPTS]; /* one for each standing prompt */
+    char *alert_on;                                  /* what they were judged by; NULL: not yet */
+    guint32 seek_seqnum;                             /* GST_SEQNUM_INVALID: none yet */
     gboolean seek_result;
     gint64 last_final_us; /* monotonic; 0: none since the stream began */
 
@@ -104,6 +110,34 @@ GstIterator *gst_fastvlm_caption_iterate_links(GstPad *pad, GstObject *parent);
 
 /** Chooses and pushes the src pad's caps for the sink pad's. */
 GstFlowReturn gst_fastvlm_caption_negotiate(GstFastvlmCaption *self);
+
+/* gstfastvlmtrigger.c */
+
+/** The custom event's name, up and down; its structure may have a string `prompt`. */
+#define GST_FASTVLM_REQUEST_EVENT_NAME "fastvlm-caption-now"
+
+/**
+ * Asks for a caption of the next frame.
+ *
+ * @param prompt  NULL: the settings' prompts
+ * @return the sequence that its caption will carry (of several prompts: the first); 0 where there can
+ * be none: not PAUSED or PLAYING, the model failed, no UTF-8, too many wait
+ */
+guint64 gst_fastvlm_caption_request(GstFastvlmCaption *self, const char *prompt);
+
+/** The requests that wait, the caller's; NULL: none. */
+GPtrArray *gst_fastvlm_caption_take_requests(GstFastvlmCaption *self);
+
+/** Takes `event` and asks for a caption, if it is one that does; FALSE otherwise. */
+gboolean gst_fastvlm_caption_take_event(GstFastvlmCaption *self, GstEvent *event);
+
+/* gstfastvlmalerting.c */
+
+/** A final answer to a standing prompt: an alert is raised, cleared, or neither. */
+void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, const GstFastvlmAnswer *answer);
+
+/** All is quiet, and nothing is said of it. */
+void gst_fastvlm_caption_forget_alerts(GstFastvlmCaption *self);
 
 /* gstfastvlmpublish.c */
 extern const GstFastvlmWorkerFuncs gst_fastvlm_caption_worker_funcs;

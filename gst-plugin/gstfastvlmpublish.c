@@ -42,6 +42,7 @@ void gst_fastvlm_caption_forget(GstFastvlmCaption *self)
     GST_OBJECT_LOCK(self);
     self->last_final_us = 0;
     GST_OBJECT_UNLOCK(self);
+    gst_fastvlm_caption_forget_alerts(self);
     gst_fastvlm_overlay_set_text(self->overlay, NULL);
     if (had_one) {
         g_object_notify(G_OBJECT(self), "caption");
@@ -115,12 +116,11 @@ static void draw_text(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
 }
 
 static void make_current(GstFastvlmCaption *self, GstFastvlmAnswer *answer,
-                         const GstFastvlmSample *sample, const FastvlmResult *result)
+                         const GstFastvlmSample *sample)
 {
     const GstClockTime estimate = estimate_duration(self, answer);
     const GstClockTime duration = sample->complete ? sample->duration : estimate;
 
-    gst_fastvlm_stats_add_caption(self->stats, result, answer->ttft_ms, answer->age_ms);
     set_current(self, gst_fastvlm_answer_ref(answer), duration);
     draw_text(self, answer);
     push_text(self, answer, sample->complete, duration);
@@ -135,18 +135,24 @@ static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastv
     GST_DEBUG_OBJECT(self, "%s %" G_GUINT64_FORMAT " of %" GST_TIME_FORMAT ": %s", answer->type,
                      answer->sequence, GST_TIME_ARGS(answer->pts), answer->text);
     if (result != NULL) {
-        make_current(self, answer, sample, result);
+        gst_fastvlm_stats_add_caption(self->stats, result, answer->ttft_ms, answer->age_ms);
+    }
+    if (result != NULL && answer->prompt_index == 0) {
+        make_current(self, answer, sample);
     }
     GstStructure *structure = gst_fastvlm_answer_to_structure(answer, GST_FASTVLM_MESSAGE_NAME);
-    gst_fastvlm_answer_unref(answer);
     gst_element_post_message(
         GST_ELEMENT(self),
         gst_message_new_element(GST_OBJECT(self), gst_structure_copy(structure)));
+    if (result != NULL && !answer->is_one_off) {
+        gst_fastvlm_caption_judge_alert(self, answer);
+    }
     if (result != NULL) {
         g_object_notify(G_OBJECT(self), "caption");
         g_signal_emit_by_name(self, "captioned", structure);
     }
     gst_structure_free(structure);
+    gst_fastvlm_answer_unref(answer);
 }
 
 static void tell_progress(gpointer user_data, GstProgressType type, const char *text)

@@ -55,10 +55,17 @@ gboolean gst_fastvlm_sampler_take(GstFastvlmSampler *sampler, GstClockTime runni
     return TRUE;
 }
 
-GstClockTime gst_fastvlm_sampler_get_span(const GstFastvlmSampler *sampler)
+GstClockTime gst_fastvlm_sampler_get_span(const GstFastvlmSampler *sampler,
+                                          GstClockTime running_time)
 {
-    if (!GST_CLOCK_TIME_IS_VALID(sampler->next) || !GST_CLOCK_TIME_IS_VALID(sampler->last)) {
+    if (sampler->interval == 0) {
         return GST_CLOCK_TIME_NONE;
     }
-    return sampler->next - sampler->last;
+    if (!GST_CLOCK_TIME_IS_VALID(sampler->anchor)) {
+        return sampler->interval;
+    }
+    if (!GST_CLOCK_TIME_IS_VALID(sampler->next) || sampler->next <= running_time) {
+        return GST_CLOCK_TIME_NONE;
+    }
+    return sampler->next - running_time;
 }

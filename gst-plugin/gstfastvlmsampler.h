@@ -41,10 +41,11 @@ void gst_fastvlm_sampler_set_interval(GstFastvlmSampler *sampler, GstClockTime i
 gboolean gst_fastvlm_sampler_take(GstFastvlmSampler *sampler, GstClockTime running_time);
 
 /**
- * Running time from the frame that take() accepted last to the next grid point, ns;
+ * Running time from a frame to the next grid point, ns: without a grid a whole interval;
  * GST_CLOCK_TIME_NONE where every frame is a sample.
  */
-GstClockTime gst_fastvlm_sampler_get_span(const GstFastvlmSampler *sampler);
+GstClockTime gst_fastvlm_sampler_get_span(const GstFastvlmSampler *sampler,
+                                          GstClockTime running_time);
 
 G_END_DECLS
 

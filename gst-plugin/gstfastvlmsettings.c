@@ -23,6 +23,21 @@ static GType register_enum(const char *name, const GEnumValue *values)
     return type;
 }
 
+GType gst_fastvlm_trigger_get_type(void)
+{
+    static gsize type = 0;
+    static const GEnumValue values[] = {
+        {GST_FASTVLM_TRIGGER_INTERVAL, "The first frame after each interval", "interval"},
+        {GST_FASTVLM_TRIGGER_MANUAL, "None: only caption-now is answered", "manual"},
+        {0, NULL, NULL},
+    };
+
+    if (g_once_init_enter(&type)) {
+        g_once_init_leave(&type, register_enum("GstFastvlmTrigger", values));
+    }
+    return type;
+}
+
 GType gst_fastvlm_mode_get_type(void)
 {
     static gsize type = 0;
@@ -119,6 +134,11 @@ static const Property properties[] = {
            "the first element decides"),
     STRING(GST_FASTVLM_PROP_PROMPT, prompt, "prompt", "Prompt", LIVE, FASTVLM_DEFAULT_PROMPT,
            "What to ask about each sample"),
+    STRING(
+        GST_FASTVLM_PROP_PROMPTS, prompts, "prompts", "Prompts", LIVE, NULL,
+        "What to ask about each sample instead of `prompt`, one prompt a line, 16 at most: the "
+        "picture is encoded once, and each is answered with its prompt-index; metadata, text and "
+        "drawing carry the answer to the first (none: prompt alone)"),
     STRING(GST_FASTVLM_PROP_SYSTEM_PROMPT, system_prompt, "system-prompt", "System prompt", LIVE,
            FASTVLM_DEFAULT_SYSTEM_PROMPT, "What the model is told it is"),
     STRING(GST_FASTVLM_PROP_CHOICES, choices, "choices", "Choices", LIVE, NULL,
@@ -133,8 +153,22 @@ static const Property properties[] = {
     TIME(GST_FASTVLM_PROP_INTERVAL, interval, "interval", "Interval", LIVE, GST_SECOND,
          "Running time between samples, ns (0: every frame in mode complete, as often as the model "
          "can in mode live)"),
+    ENUM(GST_FASTVLM_PROP_TRIGGER, trigger, "trigger", "Trigger", LIVE,
+         gst_fastvlm_trigger_get_type, GST_FASTVLM_TRIGGER_INTERVAL,
+         "What chooses the frames that are captioned, beside the signal and the event that ask for "
+         "one"),
     ENUM(GST_FASTVLM_PROP_MODE, mode, "mode", "Mode", LIVE, gst_fastvlm_mode_get_type,
          GST_FASTVLM_MODE_LIVE, "Whether video may wait for captions"),
+    STRING(GST_FASTVLM_PROP_ALERT_ON, alert_on, "alert-on", "Alert on", LIVE, NULL,
+           "Post a message fastvlm-alert when this choice (several, between commas: together) "
+           "becomes probable, and when it is not any more (none: no alerts)"),
+    NUMBER(GST_FASTVLM_PROP_ALERT_THRESHOLD, G_TYPE_DOUBLE, alert_threshold, "alert-threshold",
+           "Alert threshold", LIVE, 0, 1, 0.8, "Probability at which an alert is raised"),
+    NUMBER(GST_FASTVLM_PROP_ALERT_CLEAR, G_TYPE_DOUBLE, alert_clear, "alert-clear", "Alert clear",
+           LIVE, 0, 1, 0.5,
+           "Probability down at which it is cleared; between the two nothing changes"),
+    TIME(GST_FASTVLM_PROP_ALERT_COOLDOWN, alert_cooldown, "alert-cooldown", "Alert cooldown", LIVE,
+         10 * GST_SECOND, "Running time after a clear in which no alert is raised, ns"),
     NUMBER(GST_FASTVLM_PROP_MAX_TOKENS, G_TYPE_UINT, max_tokens, "max-tokens", "Max tokens", LIVE,
            1, G_MAXINT, FASTVLM_DEFAULT_MAX_TOKENS, "Longest caption, tokens"),
     NUMBER(GST_FASTVLM_PROP_TEMPERATURE, G_TYPE_DOUBLE, temperature, "temperature", "Temperature",
@@ -219,6 +253,33 @@ void gst_fastvlm_settings_copy(GstFastvlmSettings *to, const GstFastvlmSettings 
                 g_strdup(*(char **)get_member(from, &properties[i]));
         }
     }
+}
+
+/* The lines of `text` that are not blank, each stripped. */
+static char **list_lines(const char *text)
+{
+    GPtrArray *lines = g_ptr_array_new();
+    char **all = g_strsplit(text != NULL ? text : "", "\n", -1);
+
+    for (char **line = all; *line != NULL; line++) {
+        if (*g_strstrip(*line) != '\0') {
+            g_ptr_array_add(lines, g_strdup(*line));
+        }
+    }
+    g_strfreev(all);
+    g_ptr_array_add(lines, NULL);
+    return (char **)g_ptr_array_free(lines, FALSE);
+}
+
+char **gst_fastvlm_settings_list_prompts(const GstFastvlmSettings *settings)
+{
+    char **prompts = list_lines(settings->prompts);
+
+    if (prompts[0] == NULL) {
+        g_strfreev(prompts);
+        prompts = g_strdupv((char *[]){settings->prompt, NULL});
+    }
+    return prompts;
 }
 
 gboolean gst_fastvlm_settings_has_choices(const GstFastvlmSettings *settings)
@@ -362,11 +423,27 @@ static gboolean check_choices(const char *choices, GError **error)
     return ok;
 }
 
+static gboolean check_prompts(const char *prompts, GError **error)
+{
+    char **lines = list_lines(prompts);
+    const guint n = g_strv_length(lines);
+
+    g_strfreev(lines);
+    if (n <= GST_FASTVLM_MAX_PROMPTS) {
+        return TRUE;
+    }
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                "prompts has %u lines: expected %d at most", n, GST_FASTVLM_MAX_PROMPTS);
+    return FALSE;
+}
+
 gboolean gst_fastvlm_settings_check(guint id, const GValue *value, GError **error)
 {
     switch (id) {
     case GST_FASTVLM_PROP_RESOLUTION:
         return check_resolution(g_value_get_uint(value), error);
+    case GST_FASTVLM_PROP_PROMPTS:
+        return check_prompts(g_value_get_string(value), error);
     case GST_FASTVLM_PROP_CHOICES:
         return check_choices(g_value_get_string(value), error);
     default:
@@ -374,7 +451,30 @@ gboolean gst_fastvlm_settings_check(guint id, const GValue *value, GError **erro
     }
 }
 
+/* All that is watched for is among the choices. */
+static gboolean check_alerts(const GstFastvlmSettings *settings, GError **error)
+{
+    const char *alert_on = settings->alert_on != NULL ? settings->alert_on : "";
+    char **watched = g_strsplit(alert_on, ",", -1);
+    char **names = fastvlm_choices_parse(settings->choices, NULL);
+    gboolean ok = TRUE;
+
+    for (char **name = watched; ok && *name != NULL; name++) {
+        ok = names != NULL && g_strv_contains((const char *const *)names, g_strstrip(*name));
+    }
+    g_strfreev(watched);
+    g_strfreev(names);
+    if (!ok) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                    "alert-on=%s: expected some of the choices, which are \"%s\"", alert_on,
+                    settings->choices != NULL ? settings->choices : "");
+    }
+    return ok;
+}
+
 gboolean gst_fastvlm_settings_check_all(const GstFastvlmSettings *settings, GError **error)
 {
-    return check_resolution(settings->resolution, error) && check_choices(settings->choices, error);
+    return check_resolution(settings->resolution, error) &&
+           check_prompts(settings->prompts, error) && check_choices(settings->choices, error) &&
+           check_alerts(settings, error);
 }

@@ -19,9 +19,19 @@ typedef enum {
     GST_FASTVLM_MODE_COMPLETE, /* every sample is captioned before its frame leaves */
 } GstFastvlmMode;
 
+typedef enum {
+    GST_FASTVLM_TRIGGER_INTERVAL, /* the grid chooses samples */
+    GST_FASTVLM_TRIGGER_MANUAL,   /* only those asked for are captioned */
+} GstFastvlmTrigger;
+
+/** Most prompts asked about one sample. */
+#define GST_FASTVLM_MAX_PROMPTS 16
+
+#define GST_TYPE_FASTVLM_TRIGGER (gst_fastvlm_trigger_get_type())
 #define GST_TYPE_FASTVLM_MODE (gst_fastvlm_mode_get_type())
 #define GST_TYPE_FASTVLM_FIT (gst_fastvlm_fit_get_type())
 #define GST_TYPE_FASTVLM_PRECISION (gst_fastvlm_precision_get_type())
+GType gst_fastvlm_trigger_get_type(void);
 GType gst_fastvlm_mode_get_type(void);
 GType gst_fastvlm_fit_get_type(void);
 GType gst_fastvlm_precision_get_type(void);
@@ -31,6 +41,7 @@ enum {
     GST_FASTVLM_PROP_0,
     GST_FASTVLM_PROP_MODEL_PATH,
     GST_FASTVLM_PROP_PROMPT,
+    GST_FASTVLM_PROP_PROMPTS,
     GST_FASTVLM_PROP_SYSTEM_PROMPT,
     GST_FASTVLM_PROP_CHOICES,
     GST_FASTVLM_PROP_PRECISION,
@@ -38,7 +49,12 @@ enum {
     GST_FASTVLM_PROP_RESOLUTION,
     GST_FASTVLM_PROP_FIT,
     GST_FASTVLM_PROP_INTERVAL,
+    GST_FASTVLM_PROP_TRIGGER,
     GST_FASTVLM_PROP_MODE,
+    GST_FASTVLM_PROP_ALERT_ON,
+    GST_FASTVLM_PROP_ALERT_THRESHOLD,
+    GST_FASTVLM_PROP_ALERT_CLEAR,
+    GST_FASTVLM_PROP_ALERT_COOLDOWN,
     GST_FASTVLM_PROP_MAX_TOKENS,
     GST_FASTVLM_PROP_TEMPERATURE,
     GST_FASTVLM_PROP_TOP_P,
@@ -54,6 +70,7 @@ enum {
 typedef struct {
     char *model_path;
     char *prompt;
+    char *prompts; /* lines, each a prompt; NULL or none: `prompt` alone */
     char *system_prompt;
     char *choices; /* as fastvlm_choices_parse() takes them; NULL or "": any answer */
     FastvlmPrecision precision;
@@ -61,7 +78,12 @@ typedef struct {
     guint resolution; /* pixels */
     FastvlmFit fit;
     guint64 interval; /* ns */
+    GstFastvlmTrigger trigger;
     GstFastvlmMode mode;
+    char *alert_on; /* some of the choices, between commas; NULL or "": no alerts */
+    double alert_threshold;
+    double alert_clear;
+    guint64 alert_cooldown; /* ns */
     guint max_tokens;
     double temperature;
     double top_p;
@@ -84,6 +106,9 @@ void gst_fastvlm_settings_install(GObjectClass *klass);
 /** Sets or gets one of them; FALSE where `id` is none. */
 gboolean gst_fastvlm_settings_set(GstFastvlmSettings *settings, guint id, const GValue *value);
 gboolean gst_fastvlm_settings_get(const GstFastvlmSettings *settings, guint id, GValue *value);
+
+/** What is asked about a sample: one prompt or more, NULL-terminated; free with g_strfreev(). */
+char **gst_fastvlm_settings_list_prompts(const GstFastvlmSettings *settings);
 
 /** Whether answers are to be one of the choices. */
 gboolean gst_fastvlm_settings_has_choices(const GstFastvlmSettings *settings);

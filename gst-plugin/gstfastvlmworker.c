@@ -14,6 +14,14 @@
 /* Longest wait for an answer that is being published: its handlers may wait for who waits here. */
 #define SETTLE_US (1 * G_TIME_SPAN_SECOND)
 
+void gst_fastvlm_request_free(GstFastvlmRequest *request)
+{
+    if (request != NULL) {
+        g_free(request->prompt);
+        g_free(request);
+    }
+}
+
 static void free_sample(GstFastvlmWorker *worker, GstFastvlmSample *sample)
 {
     if (sample == NULL) {
@@ -23,7 +31,36 @@ static void free_sample(GstFastvlmWorker *worker, GstFastvlmSample *sample)
         gst_fastvlm_stats_add_skipped(worker->stats, 1);
     }
     gst_fastvlm_frame_clear(&sample->frame);
+    g_clear_pointer(&sample->requests, g_ptr_array_unref);
     g_free(sample);
+}
+
+/* Frees what end_epoch() returned. */
+static void free_samples(GstFastvlmWorker *worker, GList *samples)
+{
+    for (GList *item = samples; item != NULL; item = item->next) {
+        free_sample(worker, item->data);
+    }
+    g_list_free(samples);
+}
+
+/* With the lock held. */
+static gboolean has_sample(GstFastvlmWorker *worker)
+{
+    return worker->mailbox != NULL || !g_queue_is_empty(&worker->requested);
+}
+
+guint64 gst_fastvlm_worker_reserve(GstFastvlmWorker *worker, guint n)
+{
+    guint64 first = 0;
+
+    g_mutex_lock(&worker->lock);
+    if (!worker->failed) {
+        first = worker->sequence + 1;
+        worker->sequence += n;
+    }
+    g_mutex_unlock(&worker->lock);
+    return first;
 }
 
 gboolean gst_fastvlm_worker_begin_call(GstFastvlmWorker *worker)
@@ -59,11 +96,14 @@ static GstFastvlmSample *take_sample(GstFastvlmWorker *worker, guint64 *epoch, g
     GstFastvlmSample *sample = NULL;
 
     g_mutex_lock(&worker->lock);
-    while (!worker->quits && (worker->flushing || worker->mailbox == NULL)) {
+    while (!worker->quits && (worker->flushing || !has_sample(worker))) {
         g_cond_wait(&worker->changed, &worker->lock);
     }
     if (!worker->quits) {
-        sample = g_steal_pointer(&worker->mailbox);
+        sample = g_queue_pop_head(&worker->requested);
+        if (sample == NULL) {
+            sample = g_steal_pointer(&worker->mailbox);
+        }
         *epoch = worker->epoch;
         *n_replaced = worker->n_replaced;
         worker->n_replaced = 0;
@@ -113,13 +153,25 @@ static void lower_priority(gint nice_value)
     }
 }
 
+/* With the lock held: all samples that wait, to be freed without it. */
+static GList *take_waiting(GstFastvlmWorker *worker)
+{
+    GList *waiting = worker->requested.head;
+
+    g_queue_init(&worker->requested);
+    if (worker->mailbox != NULL) {
+        waiting = g_list_prepend(waiting, g_steal_pointer(&worker->mailbox));
+    }
+    return waiting;
+}
+
 /* Frees what the thread has, the model's use last; then says that it has ended. */
 static void wind_up(GstFastvlmWorker *worker)
 {
     g_mutex_lock(&worker->lock);
     FastvlmSession *session = g_steal_pointer(&worker->session);
     GstFastvlmModelUse *use = NULL;
-    GstFastvlmSample *waiting = g_steal_pointer(&worker->mailbox);
+    GList *waiting = take_waiting(worker);
     worker->failed = TRUE;
     g_cond_broadcast(&worker->changed);
     /* A worker that failed keeps its use, and with it the model shared, until it is stopped. */
@@ -130,7 +182,7 @@ static void wind_up(GstFastvlmWorker *worker)
     g_mutex_unlock(&worker->lock);
 
     fastvlm_session_free(session);
-    free_sample(worker, waiting);
+    free_samples(worker, waiting);
     gst_fastvlm_models_leave(use);
     g_clear_pointer(&worker->viewer, gst_fastvlm_viewer_free);
     g_mutex_lock(&worker->lock);
@@ -222,8 +274,8 @@ void gst_fastvlm_worker_stop(GstFastvlmWorker *worker)
     g_thread_unref(worker->thread);
 }
 
-/* With the lock held; returns a sample to free without it, or NULL. */
-static GstFastvlmSample *end_epoch(GstFastvlmWorker *worker)
+/* With the lock held; returns the samples to free without it. */
+static GList *end_epoch(GstFastvlmWorker *worker)
 {
     worker->epoch++;
     worker->n_replaced = 0;
@@ -231,16 +283,16 @@ static GstFastvlmSample *end_epoch(GstFastvlmWorker *worker)
         fastvlm_session_cancel(worker->session);
     }
     g_cond_broadcast(&worker->changed);
-    return g_steal_pointer(&worker->mailbox);
+    return take_waiting(worker);
 }
 
 void gst_fastvlm_worker_cancel(GstFastvlmWorker *worker)
 {
     g_mutex_lock(&worker->lock);
     worker->flushing = TRUE;
-    GstFastvlmSample *dropped = end_epoch(worker);
+    GList *dropped = end_epoch(worker);
     g_mutex_unlock(&worker->lock);
-    free_sample(worker, dropped);
+    free_samples(worker, dropped);
 }
 
 void gst_fastvlm_worker_settle(GstFastvlmWorker *worker)
@@ -267,7 +319,8 @@ void gst_fastvlm_worker_resume(GstFastvlmWorker *worker)
 gboolean gst_fastvlm_worker_is_idle(GstFastvlmWorker *worker)
 {
     g_mutex_lock(&worker->lock);
-    gboolean idle = !worker->failed && !worker->flushing && !worker->busy;
+    gboolean idle = !worker->failed && !worker->flushing && !worker->busy &&
+                    g_queue_is_empty(&worker->requested);
     if (idle && worker->mailbox != NULL) {
         idle = worker->session == NULL &&
                g_get_monotonic_time() - worker->mailbox->arrival_us > STALE_SAMPLE_US;
@@ -281,6 +334,11 @@ static GstFastvlmSample *put_sample(GstFastvlmWorker *worker, GstFastvlmSample *
 {
     if (worker->flushing || worker->failed) {
         return sample;
+    }
+    if (sample->requests != NULL) {
+        g_queue_push_tail(&worker->requested, sample);
+        g_cond_broadcast(&worker->changed);
+        return NULL;
     }
     GstFastvlmSample *replaced = worker->mailbox;
     worker->mailbox = sample;
@@ -326,16 +384,16 @@ GstFlowReturn gst_fastvlm_worker_caption(GstFastvlmWorker *worker, GstFastvlmSam
 void gst_fastvlm_worker_drain(GstFastvlmWorker *worker, gint64 timeout_us)
 {
     const gint64 deadline = g_get_monotonic_time() + timeout_us;
-    GstFastvlmSample *dropped = NULL;
+    GList *dropped = NULL;
 
     g_mutex_lock(&worker->lock);
-    while ((worker->busy || worker->mailbox != NULL) && !worker->flushing && !worker->failed) {
+    while ((worker->busy || has_sample(worker)) && !worker->flushing && !worker->failed) {
         if (!g_cond_wait_until(&worker->changed, &worker->lock, deadline)) {
             dropped = end_epoch(worker);
             break;
         }
     }
     g_mutex_unlock(&worker->lock);
-    free_sample(worker, dropped);
+    free_samples(worker, dropped);
     gst_fastvlm_worker_settle(worker);
 }

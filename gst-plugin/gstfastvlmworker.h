@@ -6,7 +6,8 @@
  *                    mailbox -> RGB -> engine -> partial and final answers -> the element's funcs
  *
  * Mode live offers samples: the newest takes the place of one that still waits. Mode complete hands
- * one over and waits for its caption. An epoch, which each flush ends, keeps answers to earlier
+ * one over and waits for its caption. Samples that somebody asked for (requests) wait in a queue of
+ * their own, which is answered first. An epoch, which each flush ends, keeps answers to earlier
  * frames from coming out. Neither functions of the engine that compute nor the element's funcs are
  * ever called with a lock held.
  *
@@ -29,6 +30,16 @@ typedef struct _GstFastvlmWorker GstFastvlmWorker;
 /** Longest wait for a cancelled engine, which promises 100 ms, of state changes, which do 200. */
 #define GST_FASTVLM_WORKER_STOP_US (150 * G_TIME_SPAN_MILLISECOND)
 
+/** Somebody asked about the next frame, beside what the sampling grid asks. */
+typedef struct {
+    char *prompt;     /* NULL: the settings' prompts */
+    guint64 sequence; /* of its answer, or of the first of them */
+    guint n_reserved; /* numbers from `sequence` on */
+} GstFastvlmRequest;
+
+/** NULL is fine. */
+void gst_fastvlm_request_free(GstFastvlmRequest *request);
+
 /** A frame that is to be captioned. */
 typedef struct {
     GstFastvlmFrame frame;
@@ -37,6 +48,8 @@ typedef struct {
     GstClockTime stream_time;
     GstClockTime duration; /* to the next sample, in PTS's time; mode complete alone */
     gboolean complete;     /* mode complete */
+    gboolean on_grid;      /* the settings' prompts are to be asked */
+    GPtrArray *requests;   /* of GstFastvlmRequest, owned; NULL: none */
     gboolean captioned;    /* set when its final answer is out */
     guint64 ticket;        /* the worker's, mode complete */
     gint64 arrival_us;     /* monotonic; the worker's */
@@ -114,7 +127,16 @@ void gst_fastvlm_worker_resume(GstFastvlmWorker *worker);
 /** Whether the model could begin with a frame now: for taking frames as often as it can. */
 gboolean gst_fastvlm_worker_is_idle(GstFastvlmWorker *worker);
 
-/** Mode live: leaves `sample` (transfer full) in the mailbox. Never waits. */
+/**
+ * Gives `n` numbers for answers, and returns the first of them; 0 where the worker has failed. Who
+ * reserves them sees to it that a sample with a request for them comes.
+ */
+guint64 gst_fastvlm_worker_reserve(GstFastvlmWorker *worker, guint n);
+
+/**
+ * Mode live: leaves `sample` (transfer full) in the mailbox; one with requests waits behind the others
+ * with requests, and no newer one takes its place. Never waits.
+ */
 void gst_fastvlm_worker_offer(GstFastvlmWorker *worker, GstFastvlmSample *sample);
 
 /**

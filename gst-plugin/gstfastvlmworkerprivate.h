@@ -25,7 +25,6 @@ struct _GstFastvlmWorker {
     GstFastvlmViewer *viewer;
     char *model_path;
     gint nice;
-    guint64 sequence; /* of the last answer published */
     gint64 last_partial_us;
     double last_total_ms;
 
@@ -39,8 +38,10 @@ struct _GstFastvlmWorker {
     gboolean failed;
     gboolean busy;    /* a sample is with the model */
     gboolean calling; /* the thread is in one of the element's funcs */
+    guint64 sequence; /* the last number given to an answer */
     guint64 epoch;    /* answers to samples of an earlier one are dropped */
     GstFastvlmSample *mailbox;
+    GQueue requested;        /* samples with requests */
     guint n_replaced;        /* in the mailbox since the sample that is with the model */
     guint64 submitted;       /* last ticket given */
     guint64 finished;        /* last ticket done */

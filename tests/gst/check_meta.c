@@ -15,11 +15,11 @@ static const struct {
     const char *name;
     GType type;
 } contract[] = {
-    {"type", G_TYPE_STRING},     {"text", G_TYPE_STRING},         {"prompt", G_TYPE_STRING},
-    {"pts", G_TYPE_UINT64},      {"running-time", G_TYPE_UINT64}, {"stream-time", G_TYPE_UINT64},
-    {"sequence", G_TYPE_UINT64}, {"confidence", G_TYPE_DOUBLE},   {"tokens", G_TYPE_UINT},
-    {"ttft-ms", G_TYPE_DOUBLE},  {"total-ms", G_TYPE_DOUBLE},     {"age-ms", G_TYPE_DOUBLE},
-    {"choices", G_TYPE_BOXED},
+    {"type", G_TYPE_STRING},       {"text", G_TYPE_STRING},         {"prompt", G_TYPE_STRING},
+    {"pts", G_TYPE_UINT64},        {"running-time", G_TYPE_UINT64}, {"stream-time", G_TYPE_UINT64},
+    {"sequence", G_TYPE_UINT64},   {"confidence", G_TYPE_DOUBLE},   {"tokens", G_TYPE_UINT},
+    {"ttft-ms", G_TYPE_DOUBLE},    {"total-ms", G_TYPE_DOUBLE},     {"age-ms", G_TYPE_DOUBLE},
+    {"prompt-index", G_TYPE_UINT}, {"choices", G_TYPE_BOXED},
 };
 
 static void check_fields(const GstStructure *structure, const char *name)

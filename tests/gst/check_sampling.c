@@ -98,7 +98,7 @@ static void test_every_frame(void)
 
     gst_fastvlm_sampler_init(&sampler, 0);
     check_grid(&sampler, times, "xx.xx");
-    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler), ==, GST_CLOCK_TIME_NONE);
+    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler, 0), ==, GST_CLOCK_TIME_NONE);
 }
 
 /* The span reaches to the next grid point, from where the sample really was. */
@@ -108,9 +108,13 @@ static void test_span(void)
 
     gst_fastvlm_sampler_init(&sampler, 100 * MS);
     g_assert_true(gst_fastvlm_sampler_take(&sampler, 0));
-    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler), ==, 100 * MS);
+    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler, 0), ==, 100 * MS);
     g_assert_true(gst_fastvlm_sampler_take(&sampler, 130 * MS));
-    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler), ==, 70 * MS);
+    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler, 130 * MS), ==, 70 * MS);
+    /* A frame between is nearer to it; without a grid it is a whole interval. */
+    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler, 150 * MS), ==, 50 * MS);
+    gst_fastvlm_sampler_reset(&sampler);
+    g_assert_cmpuint(gst_fastvlm_sampler_get_span(&sampler, 150 * MS), ==, 100 * MS);
 }
 
 /* The ends of time. */

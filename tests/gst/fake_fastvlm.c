@@ -442,7 +442,7 @@ gboolean fastvlm_session_set_image(FastvlmSession *session, const FastvlmImage *
 
 char **fastvlm_choices_parse(const char *text, GError **error)
 {
-    char **names = g_strsplit(text, ",", -1);
+    char **names = g_strsplit(text != NULL ? text : "", ",", -1);
 
     if (g_strv_length(names) < 2) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT, "1 choice: expected 2 or more");

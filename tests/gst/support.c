@@ -212,6 +212,24 @@ guint count_messages(Fixture *fixture, GstMessageType type, const char *name)
     return n;
 }
 
+guint count_warnings(Fixture *fixture, const char *words)
+{
+    guint n = 0;
+
+    pop_messages(fixture, 0);
+    for (guint i = 0; i < fixture->messages->len; i++) {
+        GstMessage *message = g_ptr_array_index(fixture->messages, i);
+
+        if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_WARNING) {
+            GError *error = NULL;
+            gst_message_parse_warning(message, &error, NULL);
+            n += strstr(error->message, words) != NULL;
+            g_error_free(error);
+        }
+    }
+    return n;
+}
+
 const char *get_text(const GstStructure *structure, const char *field)
 {
     g_assert_true(gst_structure_has_field_typed(structure, field, G_TYPE_STRING));

@@ -59,6 +59,9 @@ const GstStructure *wait_caption(Fixture *fixture, const char *type);
 /** Messages of the kind that have come by now and that wait_message() has not returned. */
 guint count_messages(Fixture *fixture, GstMessageType type, const char *name);
 
+/** How many warnings have come by now whose text holds `words`. */
+guint count_warnings(Fixture *fixture, const char *words);
+
 /** A string, number or ... field of a structure; the test fails where it is missing. */
 const char *get_text(const GstStructure *structure, const char *field);
 guint64 get_uint64(const GstStructure *structure, const char *field);

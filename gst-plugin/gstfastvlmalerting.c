@@ -1,0 +1,102 @@
+/*
+ * Alerts of the element: which answers are judged, and what is said of it on the bus.
+ *
+ *     final answer to a standing prompt -> gstfastvlmalerts.c -> message fastvlm-alert
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gstfastvlmprivate.h"
+
+#define GST_CAT_DEFAULT gst_fastvlm_caption_debug
+
+/* With the object lock held. */
+static void forget_alerts(GstFastvlmCaption *self)
+{
+    for (guint i = 0; i < GST_FASTVLM_MAX_PROMPTS; i++) {
+        gst_fastvlm_alert_init(&self->alerts[i]);
+    }
+    g_clear_pointer(&self->alert_on, g_free);
+}
+
+void gst_fastvlm_caption_forget_alerts(GstFastvlmCaption *self)
+{
+    GST_OBJECT_LOCK(self);
+    forget_alerts(self);
+    GST_OBJECT_UNLOCK(self);
+}
+
+static void post_alert(GstFastvlmCaption *self, const GstFastvlmAnswer *answer, gboolean raised,
+                       const char *alert_on, double probability, GstClockTime since)
+{
+    GstStructure *structure = gst_fastvlm_answer_to_structure(answer, GST_FASTVLM_ALERT_NAME);
+
+    gst_structure_set(structure, "type", G_TYPE_STRING, raised ? "alert" : "clear", "alert-on",
+                      G_TYPE_STRING, alert_on, "probability", G_TYPE_DOUBLE, probability, "since",
+                      G_TYPE_UINT64, since, NULL);
+    GST_INFO_OBJECT(self, "%s %s: %.3f", raised ? "alert" : "clear", alert_on, probability);
+    gst_element_post_message(GST_ELEMENT(self),
+                             gst_message_new_element(GST_OBJECT(self), structure));
+}
+
+/* Once for each thing to watch for that is none of the choices. */
+static void warn_unknown(GstFastvlmCaption *self, const char *alert_on, const char *choices)
+{
+    GST_ELEMENT_WARNING(self, LIBRARY, SETTINGS,
+                        ("alert-on=%s names none of the choices, \"%s\": no alert will be raised. "
+                         "Name some of them.",
+                         alert_on, choices != NULL ? choices : ""),
+                        (NULL));
+}
+
+/* What a final answer brings about: *name is what the message says of it. */
+static GstFastvlmAlertChange judge(GstFastvlmCaption *self, const GstFastvlmAnswer *answer,
+                                   char **name, double *probability, GstClockTime *since,
+                                   gboolean *is_unknown)
+{
+    const GstFastvlmSettings *settings = &self->settings;
+    const char *alert_on = settings->alert_on != NULL ? settings->alert_on : "";
+    const gboolean is_new = g_strcmp0(self->alert_on, alert_on) != 0;
+    GstFastvlmAlert *alert = &self->alerts[answer->prompt_index];
+    const GstFastvlmAlertRule rule = {settings->alert_threshold, settings->alert_clear,
+                                      settings->alert_cooldown};
+    const gboolean is_known = gst_fastvlm_alert_weigh(answer, alert_on, probability);
+
+    *is_unknown = is_new && *alert_on != '\0' && !is_known;
+    if (alert->is_raised && (is_new || !is_known)) {
+        /* What was watched for is not any more. */
+        *name = g_steal_pointer(&self->alert_on);
+        *since = alert->since;
+        forget_alerts(self);
+        return GST_FASTVLM_ALERT_CLEAR;
+    }
+    if (is_new) {
+        forget_alerts(self);
+        self->alert_on = g_strdup(alert_on);
+    }
+    *name = g_strdup(alert_on);
+    return is_known
+               ? gst_fastvlm_alert_judge(alert, &rule, *probability, answer->running_time, since)
+               : GST_FASTVLM_ALERT_NONE;
+}
+
+void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
+{
+    GstClockTime since = GST_CLOCK_TIME_NONE;
+    double probability = 0;
+    gboolean is_unknown;
+    char *name = NULL;
+
+    GST_OBJECT_LOCK(self);
+    const GstFastvlmAlertChange change =
+        judge(self, answer, &name, &probability, &since, &is_unknown);
+    char *choices = is_unknown ? g_strdup(self->settings.choices) : NULL;
+    GST_OBJECT_UNLOCK(self);
+    if (is_unknown) {
+        warn_unknown(self, name, choices);
+    }
+    if (change != GST_FASTVLM_ALERT_NONE) {
+        post_alert(self, answer, change == GST_FASTVLM_ALERT_RAISE, name, probability, since);
+    }
+    g_free(choices);
+    g_free(name);
+}
