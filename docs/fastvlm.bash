@@ -10,7 +10,10 @@ _fastvlm_options() {
             "--top-p --top-k --seed --choices"
         ;;
     info) echo "$model" ;;
-    bench) echo "$model --resolution --prompt-tokens --decode-tokens --runs --sessions" ;;
+    bench)
+        echo "$model --resolution --prompt-tokens --decode-tokens --runs --sessions --grid" \
+            "--resolutions --svg"
+        ;;
     tokenize) echo "--jsonl --json --help" ;;
     cache) echo "list clear --json --help" ;;
     preprocess) echo "--resolution --fit --output --json --help" ;;
@@ -28,7 +31,7 @@ _fastvlm() {
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 bf16 int8 int4" -- "$word") ;;
     --fit) mapfile -t COMPREPLY < <(compgen -W "pad crop stretch" -- "$word") ;;
     --model) mapfile -t COMPREPLY < <(compgen -W "demo" -- "$word"; compgen -d -- "$word") ;;
-    --output | --jsonl) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    --output | --jsonl | --svg) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *)
         if [[ $word == -* || -z $command || $command == cache ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$(_fastvlm_options "$command")" -- "$word")

@@ -4,10 +4,8 @@
  *     load -> one run that is not counted -> N runs: picture, prompt of ids, tokens -> median and spread
  *          -> N - 1 further loads
  *
- * A run is one caption's parts, or several sessions together (bench_sessions.c).
- *
- * The picture and the ids are made up; what they are changes no timing. Every run has other ids, so
- * that nothing kept from the last one shortens it, and stop tokens are passed over.
+ * A run is one caption's parts, or several sessions together (bench_sessions.c); with --grid it is
+ * several models at several resolutions (bench_grid.c).
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -16,16 +14,13 @@
 
 #include <fastvlm/session.h>
 
+#include "tools/bench_grid.h"
+#include "tools/bench_probe.h"
 #include "tools/bench_sessions.h"
 #include "tools/interrupt.h"
 #include "tools/loading.h"
 #include "tools/output.h"
 #include "tools/progress.h"
-
-#define PICTURE_WIDTH 1920
-#define PICTURE_HEIGHT 1080
-#define PREFIX_TOKENS 14 /* as the released models' chat template has before the picture */
-#define TEXT_TOKENS 24   /* that template with a short question, without the picture */
 
 /* What is measured; the order of the report. */
 typedef enum {
@@ -49,35 +44,19 @@ static const char *const figure_names[N_FIGURES] = {
 typedef struct {
     ModelArguments common;
     int resolution;
-    int n_prompt_tokens; /* 0: the picture's and TEXT_TOKENS */
+    int n_prompt_tokens; /* 0: the picture's and BENCH_TEXT_TOKENS */
     int n_decode_tokens;
     int n_runs;
     int n_sessions; /* 0: one, measured by its parts */
     FastvlmModel *model;
     FastvlmSession *session;
-    guint8 *pixels;             /* [PICTURE_HEIGHT, PICTURE_WIDTH, 3] */
-    gint32 *ids;                /* [n_text_tokens], before and behind the picture */
-    int n_text_tokens;          /* n_prompt_tokens without the picture's */
-    GArray *figures[N_FIGURES]; /* of double */
+    BenchProbe *probe;
+    BenchSeries *figures[N_FIGURES];
 } Bench;
-
-static guint8 *make_picture(void)
-{
-    guint8 *pixels = g_malloc((gsize)PICTURE_WIDTH * PICTURE_HEIGHT * 3);
-    guint8 *pixel = pixels;
-    for (int y = 0; y < PICTURE_HEIGHT; y++) {
-        for (int x = 0; x < PICTURE_WIDTH; x++) {
-            *pixel++ = (guint8)(x * 255 / (PICTURE_WIDTH - 1));
-            *pixel++ = (guint8)(y * 255 / (PICTURE_HEIGHT - 1));
-            *pixel++ = (guint8)(x ^ y);
-        }
-    }
-    return pixels;
-}
 
 static void add_figure(Bench *bench, Figure figure, double value)
 {
-    g_array_append_val(bench->figures[figure], value);
+    bench_series_add(bench->figures[figure], value);
 }
 
 /* Most memory that this process ever held, in units of 10^6 bytes; negative where not known. */
@@ -103,56 +82,12 @@ static gboolean load(Bench *bench, GError **error)
     return bench->model != NULL;
 }
 
-static void draw_ids(Bench *bench, int run)
-{
-    const FastvlmModelInfo *info = fastvlm_model_get_info(bench->model);
-    gint64 n_ids =
-        info->tokenizer_size ? MIN(info->tokenizer_size, info->vocab_size) : info->vocab_size;
-    for (int i = 0; i < bench->n_text_tokens; i++)
-        bench->ids[i] = (gint32)(((gint64)i * 7919 + (gint64)run * 104729) % n_ids);
-}
-
-static FastvlmImage get_picture(const Bench *bench)
-{
-    return (FastvlmImage){.format = FASTVLM_PIXEL_RGB,
-                          .width = PICTURE_WIDTH,
-                          .height = PICTURE_HEIGHT,
-                          .stride = PICTURE_WIDTH * 3,
-                          .data = bench->pixels};
-}
-
-static FastvlmGenerateParams get_params(const Bench *bench)
-{
-    int n_prefix = MIN(PREFIX_TOKENS, bench->n_text_tokens / 2);
-    return (FastvlmGenerateParams){
-        .use_ids = TRUE,
-        .prefix_ids = bench->ids,
-        .n_prefix_ids = n_prefix,
-        .suffix_ids = bench->ids + n_prefix,
-        .n_suffix_ids = bench->n_text_tokens - n_prefix,
-        .max_tokens = bench->n_decode_tokens,
-        .ignore_stop = TRUE,
-        .no_draft = TRUE,
-    };
-}
-
-static gboolean run_once(Bench *bench, int run, FastvlmResult *result, GError **error)
-{
-    FastvlmImage picture = get_picture(bench);
-    if (!fastvlm_session_set_image(bench->session, &picture, bench->resolution, FASTVLM_FIT_PAD,
-                                   error))
-        return FALSE;
-    draw_ids(bench, run);
-    FastvlmGenerateParams params = get_params(bench);
-    return fastvlm_session_generate(bench->session, &params, result, error);
-}
-
 static gboolean run_alone(Bench *bench, GError **error)
 {
     g_autoptr(Progress) progress = progress_new("measuring");
     for (int run = 0; run <= bench->n_runs; run++) {
         FastvlmResult result;
-        if (!run_once(bench, run, &result, error))
+        if (!bench_probe_run(bench->probe, bench->session, bench->model, run, &result, error))
             return FALSE;
         progress_set(progress, (run + 1.0) / (bench->n_runs + 1));
         if (run > 0) {
@@ -183,8 +118,9 @@ static gboolean measure_sessions(Bench *bench, GError **error)
     g_autoptr(Progress) progress = progress_new("measuring");
     for (int run = 0; run <= bench->n_runs; run++) {
         double tokens_s, captions_s;
-        draw_ids(bench, run);
-        BenchTask task = {bench->model, get_picture(bench), bench->resolution, get_params(bench)};
+        bench_probe_draw_ids(bench->probe, bench->model, run);
+        BenchTask task = {bench->model, bench_probe_picture(bench->probe), bench->resolution,
+                          bench_probe_params(bench->probe)};
         if (!bench_sessions(&task, bench->n_sessions, 1, &tokens_s, &captions_s, error))
             return FALSE;
         progress_set(progress, (run + 1.0) / (bench->n_runs + 1));
@@ -194,19 +130,6 @@ static gboolean measure_sessions(Bench *bench, GError **error)
         }
     }
     return TRUE;
-}
-
-static int compare_doubles(gconstpointer a, gconstpointer b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double get_median(const GArray *sorted)
-{
-    guint middle = sorted->len / 2;
-    double upper = g_array_index(sorted, double, middle);
-    return sorted->len % 2 ? upper : (g_array_index(sorted, double, middle - 1) + upper) / 2;
 }
 
 /* What the figures depend on, read while the model is there. */
@@ -233,15 +156,10 @@ static void report_json(Bench *bench, json_t *description)
 {
     json_t *report = json_object();
     for (int i = 0; i < N_FIGURES; i++) {
-        GArray *values = bench->figures[i];
+        BenchSeries *values = bench->figures[i];
         if (values->len == 0)
             continue;
-        json_t *figure = json_object();
-        json_object_set_new(figure, "median", output_json_real(get_median(values), 3));
-        json_object_set_new(figure, "min", output_json_real(g_array_index(values, double, 0), 3));
-        json_object_set_new(figure, "max",
-                            output_json_real(g_array_index(values, double, values->len - 1), 3));
-        json_object_set_new(report, figure_names[i], figure);
+        json_object_set_new(report, figure_names[i], bench_series_to_json(values));
     }
     json_object_update(report, description);
     output_json_line(report);
@@ -260,13 +178,13 @@ static void report_table(Bench *bench, json_t *description)
     }
     printf("\n%-14s  %10s  %10s  %10s\n", "", "median", "min", "max");
     for (int i = 0; i < N_FIGURES; i++) {
-        GArray *values = bench->figures[i];
+        BenchSeries *values = bench->figures[i];
         if (values->len == 0)
             continue;
         int n_decimals = i == FIGURE_CAPTIONS ? 3 : 1;
-        printf("%-14s  %10.*f  %10.*f  %10.*f\n", figure_names[i], n_decimals, get_median(values),
-               n_decimals, g_array_index(values, double, 0), n_decimals,
-               g_array_index(values, double, values->len - 1));
+        printf("%-14s  %10.*f  %10.*f  %10.*f\n", figure_names[i], n_decimals,
+               bench_series_median(values), n_decimals, bench_series_min(values), n_decimals,
+               bench_series_max(values));
     }
 }
 
@@ -284,11 +202,10 @@ static int settle_sizes(Bench *bench, const ToolCommand *command)
         bench->resolution = info->resolution;
     int max_positions = info->max_positions;
     fastvlm_model_info_free(info);
-    int n_rows = (bench->resolution / 64) * (bench->resolution / 64);
+    int n_rows = bench_image_tokens(bench->resolution);
     if (bench->n_prompt_tokens == 0)
-        bench->n_prompt_tokens = n_rows + TEXT_TOKENS;
-    bench->n_text_tokens = bench->n_prompt_tokens - n_rows;
-    if (bench->n_text_tokens < 1)
+        bench->n_prompt_tokens = n_rows + BENCH_TEXT_TOKENS;
+    if (bench->n_prompt_tokens <= n_rows)
         return tool_usage(command,
                           "--prompt-tokens: found %d, but at %d pixels the picture alone takes %d; "
                           "give at least %d",
@@ -299,7 +216,8 @@ static int settle_sizes(Bench *bench, const ToolCommand *command)
             "--decode-tokens: found %d behind a prompt of %d, but the model's context "
             "has %d; give fewer",
             bench->n_decode_tokens, bench->n_prompt_tokens, max_positions);
-    bench->ids = g_new(gint32, bench->n_text_tokens);
+    bench->probe =
+        bench_probe_new(bench->resolution, bench->n_prompt_tokens, bench->n_decode_tokens);
     return EXIT_OK;
 }
 
@@ -331,8 +249,6 @@ static int measure(Bench *bench, const ToolCommand *command)
     add_figure(bench, FIGURE_PEAK_RSS, read_peak_rss_mb());
     json_t *description = describe(bench);
     done = measure_loads(bench, &error);
-    for (int i = 0; i < N_FIGURES; i++)
-        g_array_sort(bench->figures[i], compare_doubles);
     if (done && bench->common.json)
         report_json(bench, description);
     else if (done)
@@ -341,19 +257,106 @@ static int measure(Bench *bench, const ToolCommand *command)
     return done ? output_finish() : loading_fail(error);
 }
 
+/* One model. */
+static int run_model(Bench *bench, const ToolCommand *command, const GPtrArray *arguments)
+{
+    if (arguments->len > 0)
+        return tool_usage(command, "bench: found \"%s\", expected options only, or --grid",
+                          (const char *)arguments->pdata[0]);
+    for (int i = 0; i < N_FIGURES; i++)
+        bench->figures[i] = bench_series_new();
+    int code = measure(bench, command);
+    for (int i = 0; i < N_FIGURES; i++)
+        g_array_unref(bench->figures[i]);
+    fastvlm_model_unref(bench->model);
+    bench_probe_free(bench->probe);
+    return code;
+}
+
+/* The options of --grid alone, and whether those were given that it does without. */
+typedef struct {
+    gboolean on;
+    GArray *resolutions; /* of gint32 */
+    const char *svg_path;
+    gboolean has_resolutions, has_one; /* --resolution and the like */
+} GridOptions;
+
+static int check_resolutions(const ToolCommand *command, GArray *resolutions)
+{
+    static const gint32 usual[] = {256, 512, 768, 1024, 1536};
+    if (resolutions->len == 0)
+        g_array_append_vals(resolutions, usual, G_N_ELEMENTS(usual));
+    for (guint i = 0; i < resolutions->len; i++) {
+        int value = g_array_index(resolutions, gint32, i);
+        if (value < 64 || value > 4096 || value % 64 != 0 ||
+            (i > 0 && value <= g_array_index(resolutions, gint32, i - 1)))
+            return tool_usage(command,
+                              "--resolutions: found %d, expected multiples of 64 from 64 to 4096, "
+                              "rising",
+                              value);
+    }
+    return EXIT_OK;
+}
+
+static int run_grid(const Bench *bench, const GridOptions *options, const ToolCommand *command,
+                    const GPtrArray *arguments)
+{
+    if (options->has_one)
+        return tool_usage(command, "--grid: measures to the first token at --resolutions; leave "
+                                   "--resolution, --prompt-tokens, --decode-tokens and --sessions "
+                                   "out");
+    if (options->has_resolutions && options->resolutions->len == 0)
+        return tool_usage(command, "--resolutions: found nothing, expected numbers as 256,512");
+    int code = check_resolutions(command, options->resolutions);
+    if (code != EXIT_OK)
+        return code;
+    BenchGrid grid = {
+        .common = bench->common,
+        .models = arguments->len ? (const char *const *)arguments->pdata : &bench->common.model,
+        .n_models = MAX((int)arguments->len, 1),
+        .resolutions = options->resolutions,
+        .n_runs = bench->n_runs,
+        .svg_path = options->svg_path,
+    };
+    return bench_grid(&grid, command);
+}
+
+static int run_either(Bench *bench, const GridOptions *grid, const ToolCommand *command,
+                      const GPtrArray *arguments)
+{
+    interrupt_watch();
+    if (grid->on)
+        return run_grid(bench, grid, command, arguments);
+    if (grid->svg_path || grid->has_resolutions)
+        return tool_usage(command, "--%s: is for --grid; add that",
+                          grid->svg_path ? "svg" : "resolutions");
+    return run_model(bench, command, arguments);
+}
+
 static int run_bench(const ToolCommand *command, int argc, char **argv)
 {
     Bench bench = {.common = MODEL_ARGUMENTS_DEFAULT, .n_decode_tokens = 64, .n_runs = 5};
+    GridOptions grid = {.resolutions = g_array_new(FALSE, FALSE, sizeof(gint32))};
     const Option options[] = {
-        RESOLUTION_OPTION(&bench.resolution),
+        OPTION_ROW(OPTION_INT, "resolution", &bench.resolution, "R",
+                   "pixels, a multiple of 64; default the model's own", .min = 0, .max = 4096,
+                   .multiple = 64, .given = &grid.has_one),
         OPTION_ROW(OPTION_INT, "prompt-tokens", &bench.n_prompt_tokens, "N",
-                   "the picture's included; default those and 24", .min = 1, .max = 1 << 20),
+                   "the picture's included; default those and 24", .min = 1, .max = 1 << 20,
+                   .given = &grid.has_one),
         OPTION_ROW(OPTION_INT, "decode-tokens", &bench.n_decode_tokens, "N",
-                   "tokens of the answer; default 64", .min = 2, .max = 1 << 20),
+                   "tokens of the answer; default 64", .min = 2, .max = 1 << 20,
+                   .given = &grid.has_one),
         OPTION_ROW(OPTION_INT, "runs", &bench.n_runs, "N", "measured runs; default 5", .min = 1,
                    .max = 10000),
         OPTION_ROW(OPTION_INT, "sessions", &bench.n_sessions, "N",
-                   "so many captions at a time, measured together", .min = 1, .max = 64),
+                   "so many captions at a time, measured together", .min = 1, .max = 64,
+                   .given = &grid.has_one),
+        OPTION_ROW(OPTION_FLAG, "grid", &grid.on, NULL,
+                   "time to first token of each MODEL at --resolutions"),
+        OPTION_ROW(OPTION_IDS, "resolutions", &grid.resolutions, "R,R,..",
+                   "of the grid; default 256,512,768,1024,1536", .given = &grid.has_resolutions),
+        OPTION_ROW(OPTION_PATH, "svg", &grid.svg_path, "FILE", "plot the grid"),
         MODEL_OPTION(&bench.common),
         PRECISION_OPTION(&bench.common),
         THREADS_OPTION(&bench.common),
@@ -363,49 +366,41 @@ static int run_bench(const ToolCommand *command, int argc, char **argv)
     };
     GPtrArray *arguments = g_ptr_array_new();
     int code = EXIT_OK;
-    if (options_parse(command, options, argc, argv, arguments, &code)) {
-        if (arguments->len > 0)
-            code = tool_usage(command, "bench: found \"%s\", expected options only",
-                              (const char *)arguments->pdata[0]);
-        else {
-            interrupt_watch();
-            bench.pixels = make_picture();
-            for (int i = 0; i < N_FIGURES; i++)
-                bench.figures[i] = g_array_new(FALSE, FALSE, sizeof(double));
-            code = measure(&bench, command);
-            for (int i = 0; i < N_FIGURES; i++)
-                g_array_unref(bench.figures[i]);
-            fastvlm_model_unref(bench.model);
-            g_free(bench.pixels);
-            g_free(bench.ids);
-        }
-    }
+    if (options_parse(command, options, argc, argv, arguments, &code))
+        code = run_either(&bench, &grid, command, arguments);
     g_ptr_array_unref(arguments);
+    g_array_unref(grid.resolutions);
     return code;
 }
 
 const ToolCommand tool_command_bench = {
     .name = "bench",
-    .arguments = "[OPTION]...",
+    .arguments = "[--grid [MODEL]...] [OPTION]...",
     .summary = "measure how fast a model is on this machine",
-    .description = "Captions a made-up 1920 x 1080 picture over and over, after one run that does\n"
-                   "not count, and writes median, minimum and maximum of\n"
-                   "\n"
-                   "  load_ms        from the name to a model that can answer\n"
-                   "  preprocess_ms  the picture to the size that the encoder takes\n"
-                   "  encode_ms      encoder and projector\n"
-                   "  prefill_tok_s  prompt tokens a second, the picture's included\n"
-                   "  decode_tok_s   tokens of the answer a second, from the first to the last\n"
-                   "  ttft_ms        time to first token: preprocess, encode, prefill, choose\n"
-                   "  peak_rss_mb    most memory held, in 10^6 bytes: one value for all runs\n"
-                   "\n"
-                   "With --sessions N, N sessions share the model, as N elements do, and between\n"
-                   "load_ms and peak_rss_mb come\n"
-                   "\n"
-                   "  total_tok_s    tokens a second of all, while all decode\n"
-                   "  captions_s     captions of all a second, one new picture for each",
+    .description =
+        "Captions a made-up 1920 x 1080 picture over and over, after one run that does\n"
+        "not count, and writes median, minimum and maximum of\n"
+        "\n"
+        "  load_ms        from the name to a model that can answer\n"
+        "  preprocess_ms  the picture to the size that the encoder takes\n"
+        "  encode_ms      encoder and projector\n"
+        "  prefill_tok_s  prompt tokens a second, the picture's included\n"
+        "  decode_tok_s   tokens of the answer a second, from the first to the last\n"
+        "  ttft_ms        time to first token: preprocess, encode, prefill, choose\n"
+        "  peak_rss_mb    most memory held, in 10^6 bytes: one value for all runs\n"
+        "\n"
+        "With --sessions N, N sessions share the model, as N elements do, and between\n"
+        "load_ms and peak_rss_mb come\n"
+        "\n"
+        "  total_tok_s    tokens a second of all, while all decode\n"
+        "  captions_s     captions of all a second, one new picture for each\n"
+        "\n"
+        "With --grid, each MODEL (default: that of --model) is timed to its first token\n"
+        "at each of --resolutions: a line for each pair as it is measured, and with --svg\n"
+        "a plot when all are.",
     .examples = "  fastvlm bench\n"
                 "  fastvlm bench --model ~/FastVLM-0.5B --resolution 512 --threads 2 --json\n"
-                "  fastvlm bench --model ~/FastVLM-0.5B --sessions 4",
+                "  fastvlm bench --model ~/FastVLM-0.5B --sessions 4\n"
+                "  fastvlm bench --grid ~/FastVLM-0.5B ~/FastVLM-1.5B --svg grid.svg",
     .run = run_bench,
 };

@@ -19,20 +19,20 @@ import torch.nn.functional as F
 PREFIX = "model.vision_tower.vision_tower.model."
 
 
-def read_encoder(path):
-    """{name without the prefix: float32 tensor} of a BF16 model.safetensors."""
+def read_weights(path, prefix):
+    """{name without the prefix, / for the dot: float32 tensor} of a BF16 model.safetensors."""
     with open(path + "/model.safetensors", "rb") as file:
         size = struct.unpack("<Q", file.read(8))[0]
         header = json.loads(file.read(size))
     data = np.memmap(path + "/model.safetensors", np.uint8, "r", 8 + size)
     weights = {}
     for name, tensor in header.items():
-        if not name.startswith(PREFIX) or tensor["dtype"] != "BF16":
+        if not name.startswith(prefix) or tensor["dtype"] != "BF16":
             continue
         begin, end = tensor["data_offsets"]
         bits = np.asarray(data[begin:end]).view(np.uint16).astype(np.uint32) << 16
         values = torch.from_numpy(bits.view(np.float32).reshape(tensor["shape"]).copy())
-        weights[name[len(PREFIX):].replace(".", "/")] = values
+        weights[name[len(prefix):].replace(".", "/")] = values
     return weights
 
 
@@ -113,7 +113,7 @@ def main():
         sys.exit(__doc__)
     path, resolution, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     with torch.no_grad():
-        torch.onnx.export(Encoder(read_encoder(path)), torch.rand(1, 3, resolution, resolution),
+        torch.onnx.export(Encoder(read_weights(path, PREFIX)), torch.rand(1, 3, resolution, resolution),
                           out, opset_version=16, input_names=["x"], output_names=["y"])
 
 

@@ -158,6 +158,35 @@ for figure in load_ms total_tok_s captions_s peak_rss_mb; do
     check "$figure: min, median, max" awk '!($1 > 0 && $1 <= $2 && $2 <= $3) { exit 1 }' figure
 done
 
+# A grid; the name of one model is hostile to XML.
+mv mute 'm<&">ute'
+run bench --grid ./good './m<&">ute' --resolutions 128,256 --runs 2 --json --svg grid.svg
+check "bench --grid" is_success
+check "each model at each resolution" same "$(json resolution | tr '\n' ' ')" "128 256 128 256 "
+check "named" same "$(json model | sort -u | tr '\n' ' ')" './good ./m<&">ute '
+json ttft_ms.min ttft_ms.median ttft_ms.max encode_ms.median prefill_ms.median >figure
+check "times that fit together" \
+    awk '!($4 > 0 && $5 > 0 && $1 <= $2 && $2 <= $3 && $3 >= $4 + $5) { exit 1 }' figure
+check "how, and how large" json threads cpu_tier precision parameters prompt_tokens runs
+check "the plot is XML, a line for each model, all its points" python3 -c '
+import xml.etree.ElementTree as tree
+nodes = list(tree.parse("grid.svg").iter())
+words = [node.text or "" for node in nodes if node.tag.endswith("text")]
+lines = [node.get("d") for node in nodes if node.get("fill") == "none"]
+assert any(word.startswith("m<&\">ute: ") for word in words), words
+assert "256" in words and len(lines) == 2, words
+assert all(line.count("L") == 1 for line in lines), lines'
+mv 'm<&">ute' mute
+run bench --grid --model ./mute --resolutions 64 --runs 1 --svg /dev/null
+check "one model at one resolution" is_success
+check "a table" grep -Eq '^mute +64( +[0-9.]+){6}$' out
+failure "no place for the plot" 1 "none/grid.svg: cannot be written" \
+    bench --grid --model ./mute --svg none/grid.svg
+failure "one model of the grid is not there" 1 "./none" bench --grid ./mute ./none --svg left.svg
+check "no plot then" [ ! -e left.svg ]
+cp -r mute short && sed -i 's/\("max_position_embeddings": *\)[0-9]*/\164/' short/config.json
+failure "a picture larger than the context" 2 "leave it out" bench --grid ./short --resolutions 64,512
+
 # --- progress and signals ---
 # Work that never ends by itself, so that a fast machine shows its progress too.
 endless="bench --model ./good --runs 10000 --resolution 1024"
@@ -189,6 +218,10 @@ interrupt INT $endless
 check "bench stops at SIGINT" stopped 130
 interrupt TERM $endless
 check "bench stops at SIGTERM" stopped 143
+interrupt INT bench --grid ./good --runs 10000 --resolutions 1024 --svg part.svg
+: >out # the line of names
+check "bench --grid stops at SIGINT" stopped 130
+check "and leaves no plot" [ -z "$(ls part.svg* 2>/dev/null)" ]
 interrupt INT dump b.png --model ./good --resolution 4096 --max-tokens 25000 \
     --output part.safetensors
 check "dump stops at SIGINT" stopped 130

@@ -57,6 +57,14 @@ failure "an option where a value should be" 2 "found --json" caption a.png --pro
 failure "a value for a flag" 2 "--json: takes no value" caption a.png --json=1
 failure "not a number" 2 '--threads: found "two", expected a whole number' caption a.png --threads two
 failure "a fraction for a whole number" 2 '--top-k: found "1.5"' caption a.png --top-k 1.5
+failure "a grid of one session" 2 "--grid: measures to the first token" bench --grid --sessions 2
+failure "a plot of no grid" 2 "--svg: is for --grid" bench --svg a.svg
+failure "resolutions of no grid" 2 "--resolutions: is for --grid" bench --resolutions 64
+failure "models of no grid" 2 'found "demo"' bench demo
+for list in 100 0 64,64 512,256 64,8192; do
+    failure "the grid $list" 2 "--resolutions: found" bench --grid --resolutions $list
+done
+failure "an empty grid" 2 "--resolutions: found nothing" bench --grid --resolutions=
 failure "too many threads" 2 '--threads: found "257"' caption a.png --threads 257
 failure "a negative number" 2 '--threads: found "-1"' caption a.png --threads -1
 failure "a number beyond 64 bits" 2 '--seed: found "18446744073709551616"' \

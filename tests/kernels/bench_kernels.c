@@ -1,7 +1,7 @@
 /*
  * The speed of every kernel of every tier this processor runs, at the model's shapes, two threads.
  *
- *     bench_kernels [TIER]
+ *     bench_kernels [TIER [gemm|conv|vectors]]
  *
  * Gop/s counts a multiply-add as two. GB/s of a product is its weights alone, once; of a vector kernel
  * what it reads and writes. Rounding of rows is part of a bf16 or int8 product.
@@ -144,15 +144,20 @@ static void bench_vectors(const FastvlmKernels *kernels)
 
 int main(int argc, char **argv)
 {
+    const char *tier_name = argc > 1 ? argv[1] : NULL, *family = argc > 2 ? argv[2] : NULL;
+
     for (int t = 1; t < FASTVLM_N_TIERS; t++) {
         const FastvlmTier tier = (FastvlmTier)t;
 
         if (!fastvlm_tier_is_supported(tier) ||
-            (argc > 1 && strcmp(argv[1], fastvlm_tier_to_string(tier)) != 0))
+            (tier_name && strcmp(tier_name, fastvlm_tier_to_string(tier)) != 0))
             continue;
-        bench_gemms(fastvlm_kernels_get(tier));
-        bench_convs(fastvlm_kernels_get(tier));
-        bench_vectors(fastvlm_kernels_get(tier));
+        if (!family || strcmp(family, "gemm") == 0)
+            bench_gemms(fastvlm_kernels_get(tier));
+        if (!family || strcmp(family, "conv") == 0)
+            bench_convs(fastvlm_kernels_get(tier));
+        if (!family || strcmp(family, "vectors") == 0)
+            bench_vectors(fastvlm_kernels_get(tier));
     }
     return 0;
 }
