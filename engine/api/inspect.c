@@ -79,22 +79,18 @@ static char *find_licence(const FastvlmCheckpoint *checkpoint)
     return g_strdup_printf("Not said by this checkpoint. %s", fastvlm_released_weights_notice());
 }
 
-/** Whether row `row` of two matrices of the same shape is the same in f32. */
-static gboolean rows_match(const FastvlmTensorView *a, const FastvlmTensorView *b, gint64 row,
-                           float *row_a, float *row_b)
+/** Whether row `row` of two matrices of the same shape is the same; one that cannot be read is. */
+static gboolean rows_match(const FastvlmCheckpoint *checkpoint, const FastvlmTensorView *a,
+                           const FastvlmTensorView *b, gint64 row, float *row_a, float *row_b)
 {
-    const gsize n = (gsize)a->shape[1];
-    const gsize offset = (gsize)row * n;
-    const guint8 *bytes_a = (const guint8 *)a->data + offset * fastvlm_dtype_size(a->dtype);
-    const guint8 *bytes_b = (const guint8 *)b->data + offset * fastvlm_dtype_size(b->dtype);
-
-    fastvlm_dtype_to_f32(a->dtype, bytes_a, n, row_a);
-    fastvlm_dtype_to_f32(b->dtype, bytes_b, n, row_b);
-    return memcmp(row_a, row_b, n * sizeof *row_a) == 0;
+    return !fastvlm_checkpoint_read_f32_rows(checkpoint, a, row, 1, row_a, NULL) ||
+           !fastvlm_checkpoint_read_f32_rows(checkpoint, b, row, 1, row_b, NULL) ||
+           memcmp(row_a, row_b, (gsize)a->shape[1] * sizeof *row_a) == 0;
 }
 
 /** Compares some rows, evenly spread: a head that was trained apart differs in each. */
-static gboolean head_matches(const FastvlmTensorView *head, const FastvlmTensorView *embedding)
+static gboolean head_matches(const FastvlmCheckpoint *checkpoint, const FastvlmTensorView *head,
+                             const FastvlmTensorView *embedding)
 {
     const gint64 n_rows = embedding->shape[0];
     const gint64 n_compared = MIN(n_rows, N_COMPARED_ROWS);
@@ -107,7 +103,7 @@ static gboolean head_matches(const FastvlmTensorView *head, const FastvlmTensorV
     row_a = g_new(float, embedding->shape[1]);
     row_b = g_new(float, embedding->shape[1]);
     for (gint64 i = 0; i < n_compared; i++)
-        if (!rows_match(head, embedding, i * n_rows / n_compared, row_a, row_b))
+        if (!rows_match(checkpoint, head, embedding, i * n_rows / n_compared, row_a, row_b))
             return FALSE;
     return TRUE;
 }
@@ -120,7 +116,7 @@ static char *note_head(const FastvlmCheckpoint *checkpoint)
         fastvlm_checkpoint_find(checkpoint, "model.embed_tokens.weight");
 
     if (!fastvlm_checkpoint_get_config(checkpoint)->tied_head || !head ||
-        head_matches(head, embedding))
+        head_matches(checkpoint, head, embedding))
         return NULL;
     return g_strdup("lm_head.weight differs from the embedding, but tie_word_embeddings in "
                     "config.json is true: the embedding is used. If answers make no sense, set it "

@@ -83,7 +83,8 @@ json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *
     json_error_t problem;
     json_t *object = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &problem);
     if (object == NULL) {
-        g_autofree char *what = g_utf8_make_valid(problem.text, -1);
+        /* It quotes the file as it is: a terminal must not take that for commands. */
+        g_autofree char *what = g_strescape(problem.text, "\"");
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s:%d:%d: not valid JSON: %s",
                     path, problem.line, problem.column, what);
         return NULL;

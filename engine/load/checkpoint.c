@@ -9,9 +9,7 @@
 #include "load/checkpoint.h"
 
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/text_file.h"
 #include "load/shard_index.h"
@@ -22,8 +20,8 @@
     "put config.json and " SINGLE_NAME " of a released checkpoint there, or use the model " \
     "\"demo\""
 
-/* What is in memory twice while a tensor is read. */
-#define CHUNK_ELEMENTS (1 << 20)
+/* What is in memory twice while a tensor is read: it stays in the cache. */
+#define CHUNK_BYTES ((gsize)32 << 10)
 
 struct _FastvlmCheckpoint {
     char *path;
@@ -290,20 +288,8 @@ const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *che
     return view;
 }
 
-/**
- * Advises on the pages that `n_bytes` bytes at `data` touch. Dropping the whole of the outer ones is
- * harmless: whoever needs their other bytes reads them from the file again.
- */
-static void advise(const guint8 *data, gsize n_bytes, int advice)
-{
-    const gsize page = (gsize)sysconf(_SC_PAGESIZE);
-    const gsize before = (gsize)data % page;
-
-    madvise((void *)(data - before), n_bytes + before, advice);
-}
-
-static gboolean fail_not_finite(const FastvlmTensorView *view, const guint8 *data, gsize n,
-                                GError **error)
+static gboolean fail_not_finite(const FastvlmTensorView *view, gsize first, const guint8 *data,
+                                gsize n, GError **error)
 {
     const gsize size = fastvlm_dtype_size(view->dtype);
     float value;
@@ -314,7 +300,7 @@ static gboolean fail_not_finite(const FastvlmTensorView *view, const guint8 *dat
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
                 "%s: tensor %s: element %" G_GSIZE_FORMAT
                 " is not finite, expected a number: the file is damaged",
-                view->file, view->name, (gsize)(data - (const guint8 *)view->data) / size + i);
+                view->file, view->name, first + i);
     return FALSE;
 }
 
@@ -323,15 +309,18 @@ static gboolean read_elements(const FastvlmTensorView *view, gsize first, gsize 
                               GError **error)
 {
     const gsize size = fastvlm_dtype_size(view->dtype);
-    const guint8 *data = (const guint8 *)view->data + first * size;
+    guint8 bytes[CHUNK_BYTES];
 
-    advise(data, n * size, MADV_WILLNEED);
-    for (gsize i = 0; i < n; i += CHUNK_ELEMENTS) {
-        const gsize n_chunk = MIN(CHUNK_ELEMENTS, n - i);
+    while (n > 0) {
+        const gsize n_chunk = MIN(sizeof bytes / size, n);
 
-        if (!fastvlm_dtype_to_f32(view->dtype, data + i * size, n_chunk, out + i))
-            return fail_not_finite(view, data + i * size, n_chunk, error);
-        advise(data + i * size, n_chunk * size, MADV_DONTNEED);
+        if (!fastvlm_tensor_view_read(view, first * size, n_chunk * size, bytes, error))
+            return FALSE;
+        if (!fastvlm_dtype_to_f32(view->dtype, bytes, n_chunk, out))
+            return fail_not_finite(view, first, bytes, n_chunk, error);
+        first += n_chunk;
+        out += n_chunk;
+        n -= n_chunk;
     }
     return TRUE;
 }
@@ -341,29 +330,18 @@ static gsize count_row_elements(const FastvlmTensorView *view)
     return (gsize)view->n_elements / (gsize)(view->n_dims > 0 ? view->shape[0] : 1);
 }
 
-void fastvlm_checkpoint_advise_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows,
-                                    gboolean wanted)
+void fastvlm_checkpoint_expect_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows)
 {
     const gsize row_bytes = count_row_elements(view) * fastvlm_dtype_size(view->dtype);
 
-    advise((const guint8 *)view->data + (gsize)first_row * row_bytes, (gsize)n_rows * row_bytes,
-           wanted ? MADV_WILLNEED : MADV_DONTNEED);
-}
-
-gboolean fastvlm_checkpoint_convert_rows(const FastvlmTensorView *view, gint64 first_row,
-                                         gint64 n_rows, float *out, GError **error)
-{
-    const gsize row_size = count_row_elements(view);
-    const gsize n = (gsize)n_rows * row_size;
-    const guint8 *data =
-        (const guint8 *)view->data + (gsize)first_row * row_size * fastvlm_dtype_size(view->dtype);
-
-    return fastvlm_dtype_to_f32(view->dtype, data, n, out) || fail_not_finite(view, data, n, error);
+    if (n_rows > 0)
+        fastvlm_tensor_view_expect(view, (gsize)first_row * row_bytes, (gsize)n_rows * row_bytes);
 }
 
 gboolean fastvlm_checkpoint_read_f32(const FastvlmCheckpoint *checkpoint,
                                      const FastvlmTensorView *view, float *out, GError **error)
 {
+    fastvlm_tensor_view_expect(view, 0, view->n_bytes);
     return read_elements(view, 0, (gsize)view->n_elements, out, error);
 }
 

@@ -4,7 +4,7 @@
  *     config.json
  *     model.safetensors, or model.safetensors.index.json and the shards that it names
  *
- * Opening maps the files and checks them; nothing is copied before it is read. Immutable once open:
+ * Opening reads and checks the headers; weights are read when they are asked for. Immutable once open:
  * all functions may be called from any thread at once.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -70,27 +70,15 @@ const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *che
                                                     const char *name, int n_dims,
                                                     const gint64 *shape, GError **error);
 
-/**
- * Tells the system that rows first_row .. first_row + n_rows - 1 will be read soon, or (`wanted`
- * FALSE) that they were and need not stay in memory.
- */
-void fastvlm_checkpoint_advise_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows,
-                                    gboolean wanted);
+/** Tells the system that rows first_row .. first_row + n_rows - 1 will be read soon. */
+void fastvlm_checkpoint_expect_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows);
 
 /**
- * Converts rows to f32 and leaves their pages where they are; otherwise as
- * fastvlm_checkpoint_read_f32_rows(). The rows must be there.
- */
-gboolean fastvlm_checkpoint_convert_rows(const FastvlmTensorView *view, gint64 first_row,
-                                         gint64 n_rows, float *out, GError **error);
-
-/**
- * Converts a whole tensor to f32 and lets go of the pages it came from, so that it is not in memory
- * twice.
+ * Reads a whole tensor as f32.
  *
  * @param view  of this checkpoint, from fastvlm_checkpoint_require()
  * @param out   [view->n_elements]
- * Errors: FORMAT (an element is not finite).
+ * Errors: FORMAT (an element is not finite), READ (the file was cut short meanwhile, I/O).
  */
 gboolean fastvlm_checkpoint_read_f32(const FastvlmCheckpoint *checkpoint,
                                      const FastvlmTensorView *view, float *out, GError **error);

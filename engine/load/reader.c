@@ -1,7 +1,7 @@
 /*
  * Reads tensors as f32, in slices of rows, so that progress is smooth and a cancellation quick.
  *
- *     slice: [want the next one] -> items of some rows, on all threads -> [drop its pages] -> progress
+ *     slice: [want the next one] -> items of some rows, on all threads -> progress
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -84,6 +84,7 @@ gboolean fastvlm_reader_take_vector(FastvlmReader *reader, const char *name, int
 
 /** A slice of a tensor on its way through the threads. */
 typedef struct {
+    const FastvlmCheckpoint *checkpoint;
     const FastvlmTensorView *view;
     FastvlmRowsFunc func;
     void *data;
@@ -94,6 +95,13 @@ typedef struct {
     gint n_failed; /* atomic */
 } Slice;
 
+static gboolean read_rows(const Slice *slice, gint64 offset, gint64 n_rows, float *rows,
+                          GError **error)
+{
+    return fastvlm_checkpoint_read_f32_rows(slice->checkpoint, slice->view, slice->first + offset,
+                                            n_rows, rows, error);
+}
+
 static void read_item(int item, int worker, void *data)
 {
     Slice *slice = data;
@@ -102,7 +110,7 @@ static void read_item(int item, int worker, void *data)
     const gint64 n_rows = MIN(slice->item_rows, slice->n_rows - offset);
     float *rows = slice->rows + (gsize)worker * (gsize)slice->item_rows * row_size;
 
-    if (fastvlm_checkpoint_convert_rows(slice->view, slice->first + offset, n_rows, rows, NULL))
+    if (read_rows(slice, offset, n_rows, rows, NULL))
         slice->func(rows, (int)(slice->first + offset), (int)n_rows, slice->data);
     else
         g_atomic_int_inc(&slice->n_failed);
@@ -112,10 +120,11 @@ static void read_item(int item, int worker, void *data)
 static gboolean fail_slice(const Slice *slice, GError **error)
 {
     for (gint64 row = 0; row < slice->n_rows; row += slice->item_rows)
-        if (!fastvlm_checkpoint_convert_rows(slice->view, slice->first + row,
-                                             MIN(slice->item_rows, slice->n_rows - row),
-                                             slice->rows, error))
-            break;
+        if (!read_rows(slice, row, MIN(slice->item_rows, slice->n_rows - row), slice->rows, error))
+            return FALSE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ,
+                "%s: tensor %s: it could not be read, and now it can: load again",
+                slice->view->file, slice->view->name);
     return FALSE;
 }
 
@@ -134,19 +143,18 @@ static gboolean stream_slices(FastvlmReader *reader, Slice *slice, GError **erro
     const gint64 slice_rows = choose_rows(view, SLICE_ELEMENTS);
     const guint64 row_bytes = view->n_bytes / (guint64)n_all;
 
-    fastvlm_checkpoint_advise_rows(view, 0, MIN(slice_rows, n_all), TRUE);
+    fastvlm_checkpoint_expect_rows(view, 0, MIN(slice_rows, n_all));
     for (gint64 first = 0; first < n_all; first += slice_rows) {
         const gint64 next = MIN(first + slice_rows, n_all);
 
         slice->first = first;
         slice->n_rows = next - first;
-        fastvlm_checkpoint_advise_rows(view, next, MIN(slice_rows, n_all - next), TRUE);
+        fastvlm_checkpoint_expect_rows(view, next, MIN(slice_rows, n_all - next));
         fastvlm_pool_run(reader->pool,
                          (int)((slice->n_rows + slice->item_rows - 1) / slice->item_rows),
                          read_item, slice, NULL);
         if (g_atomic_int_get(&slice->n_failed) > 0)
             return fail_slice(slice, error);
-        fastvlm_checkpoint_advise_rows(view, first, slice->n_rows, FALSE);
         if (!tell_progress(reader, row_bytes * (guint64)slice->n_rows, error))
             return FALSE;
     }
@@ -157,7 +165,7 @@ gboolean fastvlm_reader_stream(FastvlmReader *reader, const char *name, int n_di
                                const gint64 *shape, FastvlmRowsFunc func, void *data,
                                GError **error)
 {
-    Slice slice = {.func = func, .data = data};
+    Slice slice = {.checkpoint = reader->checkpoint, .func = func, .data = data};
     gboolean ok;
 
     slice.view = fastvlm_checkpoint_require(reader->checkpoint, name, n_dims, shape, error);

@@ -59,7 +59,7 @@ typedef void (*FastvlmRowsFunc)(float *rows, int first, int n_rows, void *data);
 
 /**
  * Reads the tensor `name` and hands its rows, FASTVLM_READER_ROWS or a multiple at a time (the last
- * ones apart), to `func`. Pages are let go of behind it, so that nothing is in memory twice.
+ * ones apart), to `func`.
  *
  * Errors: as fastvlm_reader_read().
  */

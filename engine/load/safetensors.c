@@ -1,7 +1,7 @@
 /*
  * Opens a safetensors file and checks its header.
  *
- *     map -> length of the header -> JSON -> a view for each tensor -> sorted by offset
+ *     length of the header -> JSON -> a view for each tensor -> sorted by offset
  *         -> each begins where the one before ends, the last one with the file
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -9,8 +9,8 @@
 #include "load/safetensors.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,9 +23,10 @@ static const char git_lfs_mark[] = "version https://git-lfs";
 
 struct _FastvlmSafetensors {
     char *path;
-    guint8 *map; /* [size] */
-    gsize size;
-    gsize data_begin; /* offset in the file */
+    int fd;
+    guint64 size;
+    char *head; /* [data_begin]: length and header, as they stand in the file */
+    gsize data_begin;
     struct stat status;
     json_t *header; /* names and metadata live here */
     GArray *views;  /* FastvlmTensorView, by offset */
@@ -39,8 +40,9 @@ void fastvlm_safetensors_free(FastvlmSafetensors *file)
     g_clear_pointer(&file->by_name, g_hash_table_destroy);
     g_array_free(file->views, TRUE);
     json_decref(file->header);
-    if (file->map)
-        munmap(file->map, file->size);
+    if (file->fd >= 0)
+        close(file->fd);
+    g_free(file->head);
     g_free(file->path);
     g_free(file);
 }
@@ -63,37 +65,54 @@ static gboolean fail_tensor(const FastvlmSafetensors *file, GError **error, Fast
     return FALSE;
 }
 
-static gboolean map_file(FastvlmSafetensors *file, GError **error)
+/** Bytes of the file from `offset` on, all of them or an error; `tensor` is what they are of, or NULL. */
+static gboolean read_bytes(int fd, const char *path, const char *tensor, guint64 offset,
+                           gsize n_bytes, void *out, GError **error)
 {
-    guint64 size;
-    const int fd = fastvlm_file_open(file->path, &size, error);
-    void *map = MAP_FAILED;
+    for (gsize done = 0; done < n_bytes;) {
+        const gssize n = pread(fd, (char *)out + done, n_bytes - done, (off_t)(offset + done));
+        g_autofree char *quoted = NULL;
 
-    if (fd < 0)
-        return FALSE;
-    if (size < LENGTH_BYTES || size > G_MAXSIZE) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: " FORMAT_U64 " bytes: not a safetensors file", file->path, size);
-        close(fd);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n > 0) {
+            done += (gsize)n;
+            continue;
+        }
+        quoted = tensor ? fastvlm_text_quote(tensor) : g_strdup("its header");
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ,
+                    "%s: %s%s: cannot read byte " FORMAT_U64 ": %s", path, tensor ? "tensor " : "",
+                    quoted, offset + done,
+                    n < 0 ? g_strerror(errno)
+                          : "the file was cut short after it was opened, fetch it again");
         return FALSE;
     }
-    map = fstat(fd, &file->status) == 0 ? mmap(NULL, (gsize)size, PROT_READ, MAP_PRIVATE, fd, 0)
-                                        : MAP_FAILED;
-    if (map == MAP_FAILED)
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot map: %s", file->path,
-                    g_strerror(errno));
-    close(fd);
-    if (map == MAP_FAILED)
-        return FALSE;
-    file->map = map;
-    file->size = (gsize)size;
     return TRUE;
+}
+
+static gboolean open_file(FastvlmSafetensors *file, GError **error)
+{
+    file->fd = fastvlm_file_open(file->path, &file->size, error);
+    if (file->fd < 0)
+        return FALSE;
+    if (file->size < LENGTH_BYTES) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: " FORMAT_U64 " bytes: not a safetensors file", file->path, file->size);
+        return FALSE;
+    }
+    if (fstat(file->fd, &file->status) == 0)
+        return TRUE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: %s", file->path, g_strerror(errno));
+    return FALSE;
 }
 
 static gboolean check_length(const FastvlmSafetensors *file, guint64 length, GError **error)
 {
-    if (file->size >= sizeof git_lfs_mark &&
-        memcmp(file->map, git_lfs_mark, sizeof git_lfs_mark - 1) == 0) {
+    char start[sizeof git_lfs_mark - 1];
+
+    if (file->size >= sizeof start &&
+        pread(file->fd, start, sizeof start, 0) == (gssize)sizeof start &&
+        memcmp(start, git_lfs_mark, sizeof start) == 0) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
                     "%s: a Git LFS pointer, not the weights: fetch them by `git lfs pull`",
                     file->path);
@@ -101,7 +120,7 @@ static gboolean check_length(const FastvlmSafetensors *file, guint64 length, GEr
     }
     if (length > file->size - LENGTH_BYTES) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: a header of " FORMAT_U64 " bytes in a file of %" G_GSIZE_FORMAT
+                    "%s: a header of " FORMAT_U64 " bytes in a file of " FORMAT_U64
                     ": cut short, or not a safetensors file",
                     file->path, length, file->size);
         return FALSE;
@@ -118,15 +137,19 @@ static gboolean check_length(const FastvlmSafetensors *file, guint64 length, GEr
 static gboolean read_header(FastvlmSafetensors *file, GError **error)
 {
     g_autofree char *where = g_strconcat(file->path, ": header", NULL);
-    const char *json = (const char *)file->map + LENGTH_BYTES;
     guint64 length;
 
-    memcpy(&length, file->map, sizeof length);
+    if (!read_bytes(file->fd, file->path, NULL, 0, sizeof length, &length, error))
+        return FALSE;
     length = GUINT64_FROM_LE(length);
     if (!check_length(file, length, error))
         return FALSE;
-    file->header = fastvlm_text_parse_object(json, (gsize)length, where, error);
     file->data_begin = LENGTH_BYTES + (gsize)length;
+    file->head = g_malloc(file->data_begin);
+    if (!read_bytes(file->fd, file->path, NULL, 0, file->data_begin, file->head, error))
+        return FALSE;
+    file->header =
+        fastvlm_text_parse_object(file->head + LENGTH_BYTES, (gsize)length, where, error);
     return file->header != NULL;
 }
 
@@ -226,14 +249,14 @@ static gboolean read_offsets(const FastvlmSafetensors *file, const json_t *entry
         return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
                            "%" G_GSIZE_FORMAT " bytes of data, expected " FORMAT_U64 " %s elements",
                            view->n_bytes, view->n_elements, fastvlm_dtype_to_string(view->dtype));
-    view->data = file->map + file->data_begin + (gsize)json_integer_value(begin);
+    view->offset = file->data_begin + (guint64)json_integer_value(begin);
     return TRUE;
 }
 
 static gboolean read_entry(FastvlmSafetensors *file, const char *name, json_t *entry,
                            GError **error)
 {
-    FastvlmTensorView view = {.name = name, .file = file->path};
+    FastvlmTensorView view = {.name = name, .file = file->path, .fd = file->fd};
 
     if (!json_is_object(entry))
         return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, name,
@@ -247,40 +270,39 @@ static gboolean read_entry(FastvlmSafetensors *file, const char *name, json_t *e
 
 static int compare_views(const void *a, const void *b)
 {
-    const guint8 *data_a = ((const FastvlmTensorView *)a)->data;
-    const guint8 *data_b = ((const FastvlmTensorView *)b)->data;
+    const guint64 offset_a = ((const FastvlmTensorView *)a)->offset;
+    const guint64 offset_b = ((const FastvlmTensorView *)b)->offset;
 
-    return data_a < data_b ? -1 : data_a > data_b;
+    return offset_a < offset_b ? -1 : offset_a > offset_b;
 }
 
 /** Each tensor must begin where the one before ends. */
 static gboolean check_order(const FastvlmSafetensors *file, GError **error)
 {
-    const guint8 *expected = file->map + file->data_begin;
+    guint64 expected = file->data_begin;
     const char *before = NULL;
 
     for (guint i = 0; i < file->views->len; i++) {
         const FastvlmTensorView *view = &g_array_index(file->views, FastvlmTensorView, i);
-        const guint8 *data = view->data;
 
-        if (data < expected) {
+        if (view->offset < expected) {
             g_autofree char *other = fastvlm_text_quote(before);
 
             return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
                                "its data overlap those of tensor %s", other);
         }
-        if (data > expected)
+        if (view->offset > expected)
             return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                               "%" G_GSIZE_FORMAT " bytes before its data belong to no tensor",
-                               (gsize)(data - expected));
-        expected = data + view->n_bytes;
+                               FORMAT_U64 " bytes before its data belong to no tensor",
+                               view->offset - expected);
+        expected = view->offset + view->n_bytes;
         before = view->name;
     }
-    if (expected == file->map + file->size)
+    if (expected == file->size)
         return TRUE;
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                "%s: %" G_GSIZE_FORMAT " bytes behind the last tensor belong to none", file->path,
-                (gsize)(file->map + file->size - expected));
+                "%s: " FORMAT_U64 " bytes behind the last tensor belong to none", file->path,
+                file->size - expected);
     return FALSE;
 }
 
@@ -314,9 +336,10 @@ FastvlmSafetensors *fastvlm_safetensors_open(const char *path, GError **error)
     FastvlmSafetensors *file = g_new0(FastvlmSafetensors, 1);
 
     file->path = g_strdup(path);
+    file->fd = -1;
     file->views = g_array_new(FALSE, FALSE, sizeof(FastvlmTensorView));
     file->by_name = g_hash_table_new(g_str_hash, g_str_equal);
-    if (!map_file(file, error) || !read_header(file, error) || !read_views(file, error))
+    if (!open_file(file, error) || !read_header(file, error) || !read_views(file, error))
         g_clear_pointer(&file, fastvlm_safetensors_free);
     return file;
 }
@@ -329,7 +352,7 @@ guint64 fastvlm_safetensors_get_size(const FastvlmSafetensors *file)
 void fastvlm_safetensors_fingerprint(const FastvlmSafetensors *file, GChecksum *sum)
 {
     fastvlm_file_add_status(&file->status, sum);
-    g_checksum_update(sum, file->map, (gssize)file->data_begin);
+    g_checksum_update(sum, (const guchar *)file->head, (gssize)file->data_begin);
 }
 
 guint fastvlm_safetensors_get_n_tensors(const FastvlmSafetensors *file)
@@ -345,6 +368,17 @@ const FastvlmTensorView *fastvlm_safetensors_get_tensor(const FastvlmSafetensors
 const FastvlmTensorView *fastvlm_safetensors_find(const FastvlmSafetensors *file, const char *name)
 {
     return g_hash_table_lookup(file->by_name, name);
+}
+
+gboolean fastvlm_tensor_view_read(const FastvlmTensorView *view, gsize first, gsize n_bytes,
+                                  void *out, GError **error)
+{
+    return read_bytes(view->fd, view->file, view->name, view->offset + first, n_bytes, out, error);
+}
+
+void fastvlm_tensor_view_expect(const FastvlmTensorView *view, gsize first, gsize n_bytes)
+{
+    posix_fadvise(view->fd, (off_t)(view->offset + first), (off_t)n_bytes, POSIX_FADV_WILLNEED);
 }
 
 const char *fastvlm_safetensors_get_metadata(const FastvlmSafetensors *file, const char *key)

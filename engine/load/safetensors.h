@@ -1,5 +1,5 @@
 /*
- * One safetensors file, mapped into memory.
+ * One safetensors file.
  *
  *     u64 length of the header | header: JSON, name -> dtype, shape, data_offsets | data
  *
@@ -7,8 +7,10 @@
  * when the file is opened: a view that this hands out lies inside the file, its size fits its shape,
  * no two views share a byte, and no byte of the data belongs to none.
  *
- * Immutable once open: all functions may be called from any thread at once. A file that is cut short
- * while it is mapped kills the process by SIGBUS, as with any mapping.
+ * The file is read, never mapped: one that is cut short or cannot be read while it is in use is an error
+ * of that read, where a mapping would end the process by SIGBUS.
+ *
+ * Immutable once open: all functions may be called from any thread at once.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -28,7 +30,7 @@
  */
 #define FASTVLM_SAFETENSORS_MAX_HEADER (16 << 20)
 
-/** A tensor where it lies in the mapped file. Lives as long as the file is open. */
+/** A tensor and where it lies in the file. Lives as long as the file is open. */
 typedef struct {
     const char *name;
     const char *file; /* path, for messages */
@@ -36,7 +38,8 @@ typedef struct {
     int n_dims; /* 0: a single number */
     gint64 shape[FASTVLM_TENSOR_MAX_DIMS];
     guint64 n_elements; /* at least 1 */
-    const void *data;   /* [shape], little-endian, not necessarily aligned */
+    int fd;             /* of the file */
+    guint64 offset;     /* of the data in the file: [shape], little-endian */
     gsize n_bytes;
 } FastvlmTensorView;
 
@@ -46,12 +49,12 @@ typedef struct _FastvlmSafetensors FastvlmSafetensors;
  * Opens the file at `path`.
  *
  * @return a file to close with fastvlm_safetensors_free(), or NULL
- * Errors: NOT_FOUND, READ (permission, not a regular file, cannot be mapped), FORMAT, LIMIT (a
+ * Errors: NOT_FOUND, READ (permission, not a regular file, I/O), FORMAT, LIMIT (a
  * header of more than FASTVLM_SAFETENSORS_MAX_HEADER bytes).
  */
 FastvlmSafetensors *fastvlm_safetensors_open(const char *path, GError **error);
 
-/** Unmaps and closes; views into it end. NULL is fine. */
+/** Closes; its views end. NULL is fine. */
 void fastvlm_safetensors_free(FastvlmSafetensors *file);
 
 /** Size of the file, in bytes. */
@@ -72,6 +75,17 @@ const FastvlmTensorView *fastvlm_safetensors_get_tensor(const FastvlmSafetensors
 
 /** The tensor `name`, or NULL. */
 const FastvlmTensorView *fastvlm_safetensors_find(const FastvlmSafetensors *file, const char *name);
+
+/**
+ * Reads `n_bytes` bytes of a tensor's data, from byte `first` on, which must be there.
+ *
+ * Errors: READ (the file was cut short after it was opened, I/O).
+ */
+gboolean fastvlm_tensor_view_read(const FastvlmTensorView *view, gsize first, gsize n_bytes,
+                                  void *out, GError **error);
+
+/** Tells the system that these bytes will be read soon. */
+void fastvlm_tensor_view_expect(const FastvlmTensorView *view, gsize first, gsize n_bytes);
 
 /** A text of the header's `__metadata__`, or NULL; owned by the file. */
 const char *fastvlm_safetensors_get_metadata(const FastvlmSafetensors *file, const char *key);

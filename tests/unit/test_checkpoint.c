@@ -181,55 +181,6 @@ static void test_rows(void)
     test_directory_remove(directory);
 }
 
-/* Bytes of `path` that this process has in memory, by /proc. */
-static guint64 count_resident(const char *path)
-{
-    g_autofree char *maps = NULL;
-    g_auto(GStrv) lines = NULL;
-    gboolean is_ours = FALSE;
-    guint64 n_bytes = 0;
-
-    if (!g_file_get_contents("/proc/self/smaps", &maps, NULL, NULL))
-        return 0;
-    lines = g_strsplit(maps, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        if (g_ascii_isxdigit(**line) && strchr(*line, '-'))
-            is_ours = g_str_has_suffix(*line, path);
-        else if (is_ours && g_str_has_prefix(*line, "Rss:"))
-            n_bytes += 1024 * g_ascii_strtoull(*line + 4, NULL, 10);
-    }
-    return n_bytes;
-}
-
-/* A tensor that was read is no longer in memory as stored, but for some pages at its ends. */
-static void test_pages_go(void)
-{
-    SynthSpec spec = get_spec("micro");
-    g_autofree char *path = NULL;
-    g_autofree float *weights = NULL;
-    g_autofree void *copy = NULL;
-    FastvlmCheckpoint *checkpoint;
-    const FastvlmTensorView *view;
-    char *directory;
-
-    spec.vocab_size = 40000;
-    directory = write_checkpoint(&spec);
-    path = g_build_filename(directory, "model.safetensors", NULL);
-    checkpoint = open_good(directory);
-    view = fastvlm_checkpoint_find(checkpoint, "model.embed_tokens.weight");
-    weights = g_new(float, view->n_elements);
-    copy = g_memdup2(view->data, view->n_bytes);
-    if (count_resident(path) < view->n_bytes) {
-        g_test_skip("/proc/self/smaps does not tell");
-    } else {
-        g_assert_true(fastvlm_checkpoint_read_f32(checkpoint, view, weights, NULL));
-        g_assert_cmpuint(count_resident(path), <, view->n_bytes / 4);
-        g_assert_cmpmem(view->data, view->n_bytes, copy, view->n_bytes);
-    }
-    fastvlm_checkpoint_free(checkpoint);
-    test_directory_remove(directory);
-}
-
 static void test_require(void)
 {
     const SynthSpec spec = get_spec("micro");
@@ -267,9 +218,7 @@ static void damage_norm(const char *directory, gsize index)
     gsize n_bytes;
 
     g_assert_true(g_file_get_contents(path, &bytes, &n_bytes, NULL));
-    for (gsize at = 0; at + view->n_bytes <= n_bytes; at++)
-        if (memcmp(bytes + at, view->data, view->n_bytes) == 0)
-            memset(bytes + at + 2 * index, 0xff, 2);
+    memset(bytes + view->offset + 2 * index, 0xff, 2);
     fastvlm_checkpoint_free(checkpoint);
     test_directory_write(directory, "model.safetensors", bytes, (gssize)n_bytes);
 }
@@ -450,7 +399,6 @@ int main(int argc, char **argv)
     g_test_add_func("/checkpoint/mixed-dtypes", test_mixed_dtypes);
     g_test_add_func("/checkpoint/shards", test_shards);
     g_test_add_func("/checkpoint/rows", test_rows);
-    g_test_add_func("/checkpoint/pages-go", test_pages_go);
     g_test_add_func("/checkpoint/require", test_require);
     g_test_add_func("/checkpoint/not-finite", test_not_finite);
     g_test_add_func("/checkpoint/missing", test_missing);

@@ -182,6 +182,7 @@ static void test_bad_file(void)
         {"{\"rope_theta\": 1e999}", "overflow"},
         {"{\"a\": NaN}", "not valid JSON"},
         {"{\"a\": \"\xff\"}", "not valid JSON"},
+        {"{\"a\": \033]0;title\007}", "near '\\033'"}, /* terminals obey the bytes themselves */
     };
     char *directory = test_directory_make();
     g_autofree char *path = g_build_filename(directory, "config.json", NULL);

@@ -58,7 +58,7 @@ static inline void test_directory_write(const char *directory, const char *name,
     g_assert_cmpint(fclose(file), ==, 0);
 }
 
-/* `error` must have `code` and hold each of the texts, in one line; frees it. NULL ends the texts. */
+/* `error` must have `code` and hold each of the texts, in one line, nothing that a terminal obeys; frees it. NULL ends the texts. */
 G_GNUC_NULL_TERMINATED
 static inline void test_assert_error(GError *error, FastvlmError code, ...)
 {
@@ -68,7 +68,8 @@ static inline void test_assert_error(GError *error, FastvlmError code, ...)
     g_assert_nonnull(error);
     g_test_message("%s", error->message);
     g_assert_error(error, FASTVLM_ERROR, (int)code);
-    g_assert_null(strchr(error->message, '\n'));
+    for (const char *p = error->message; *p; p++)
+        g_assert_false(g_ascii_iscntrl(*p));
     g_assert_true(g_utf8_validate(error->message, -1, NULL));
     va_start(texts, code);
     while ((text = va_arg(texts, const char *)))
