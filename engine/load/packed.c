@@ -20,6 +20,8 @@
 #define HUGE_PAGE_BYTES ((gsize)2 << 20)
 #define BYTE_ORDER_MARK 0x01020304
 #define SPARE_BYTES ((guint64)256 << 20) /* left free on the disk */
+#define PART_BYTES ((gsize)1 << 20)      /* read or written, then summed while it is in the cache */
+#define N_LANES 8                        /* of a sum; the processor multiplies them side by side */
 
 static const char magic[16] = "fastvlm packed\n";
 
@@ -31,6 +33,7 @@ typedef struct {
     guint64 index_bytes;
     guint64 tables_bytes;
     guint64 blobs_bytes;
+    guint64 blobs_sum;
     char key[FASTVLM_PACKED_KEY_DIGITS];
     FastvlmPackedLabel label;
 } Head;
@@ -86,14 +89,36 @@ static guint64 sum_bytes(const char *bytes, gsize n_bytes, guint64 sum)
     return sum;
 }
 
-/** Of everything before the blobs, the head's field left out. */
-static guint64 sum_front(const FastvlmPacked *packed)
+/**
+ * Adds a part of the blobs, a multiple of 8 bytes, to their sum. Each step can be undone, so that no
+ * change of a single word goes unseen. This is against disks and accidents: whoever can write the file
+ * can write the sum.
+ */
+static guint64 sum_part(const char *bytes, gsize n_bytes, guint64 sum)
 {
-    Head head;
+    const gsize n_rows = n_bytes / sizeof(guint64[N_LANES]);
+    guint64 lanes[N_LANES];
+    guint64 row[N_LANES];
+
+    for (int i = 0; i < N_LANES; i++)
+        lanes[i] = (guint64)i;
+    for (gsize r = 0; r < n_rows; r++) {
+        memcpy(row, bytes + r * sizeof row, sizeof row);
+        for (int i = 0; i < N_LANES; i++) {
+            lanes[i] = (lanes[i] ^ row[i]) * G_GUINT64_CONSTANT(0x100000001b3);
+            lanes[i] ^= lanes[i] >> 32;
+        }
+    }
+    sum = sum_bytes((const char *)lanes, sizeof lanes, sum);
+    return sum_bytes(bytes + n_rows * sizeof row, n_bytes - n_rows * sizeof row, sum);
+}
+
+/** Of everything before the blobs, the head's own field left out. */
+static guint64 sum_front(const FastvlmPacked *packed, Head head)
+{
     const gsize n_head = sizeof head & ~(gsize)7;
     guint64 sum = G_GUINT64_CONSTANT(0xcbf29ce484222325);
 
-    memcpy(&head, packed->memory, sizeof head);
     head.sum = 0;
     sum = sum_bytes((const char *)&head, n_head, sum);
     return sum_bytes(packed->memory + n_head, packed->blobs_offset - n_head, sum);
@@ -242,9 +267,26 @@ static gboolean check_front(FastvlmPacked *packed, const FastvlmPackedSpec *spec
     memcpy(&head, packed->memory, sizeof head);
     if (memcmp(packed->memory + packed->index_offset, index->str, index->len) != 0)
         return fail(packed->path, FASTVLM_ERROR_FORMAT, error, "packed for other tensors");
-    if (sum_front(packed) != head.sum)
-        return fail(packed->path, FASTVLM_ERROR_FORMAT, error, "damaged");
+    if (sum_front(packed, head) != head.sum)
+        return fail(packed->path, FASTVLM_ERROR_FORMAT, error, "damaged: its head has another sum");
     return TRUE;
+}
+
+static gboolean read_blobs(FastvlmPacked *packed, GError **error)
+{
+    guint64 sum = 0;
+    Head head;
+
+    for (gsize first = packed->blobs_offset; first < packed->n_bytes; first += PART_BYTES) {
+        const gsize n = MIN(PART_BYTES, packed->n_bytes - first);
+
+        if (!read_bytes(packed, first, first + n, error))
+            return FALSE;
+        sum = sum_part(packed->memory + first, n, sum);
+    }
+    memcpy(&head, packed->memory, sizeof head);
+    return sum == head.blobs_sum ||
+           fail(packed->path, FASTVLM_ERROR_FORMAT, error, "damaged: its weights have another sum");
 }
 
 /** The rest is read only once the front is what it must be. */
@@ -252,7 +294,7 @@ static gboolean read_file(FastvlmPacked *packed, const FastvlmPackedSpec *spec, 
 {
     return check_head(packed, spec, error) && take_memory(packed, error) &&
            read_bytes(packed, 0, packed->blobs_offset, error) && check_front(packed, spec, error) &&
-           read_bytes(packed, packed->blobs_offset, packed->n_bytes, error);
+           read_blobs(packed, error);
 }
 
 FastvlmPacked *fastvlm_packed_open(const char *path, const FastvlmPackedSpec *spec, GError **error)
@@ -312,14 +354,12 @@ static void write_front(FastvlmPacked *packed, const FastvlmPackedSpec *spec,
                         const GByteArray *tables)
 {
     const GString *index = fastvlm_store_get_index(spec->store);
-    Head head = make_head(spec, tables->len);
+    const Head head = make_head(spec, tables->len);
 
     memcpy(packed->memory, &head, sizeof head);
     memcpy(packed->memory + packed->index_offset, index->str, index->len);
     if (tables->len > 0)
         memcpy(packed->memory + packed->tables_offset, tables->data, tables->len);
-    head.sum = sum_front(packed);
-    memcpy(packed->memory, &head, sizeof head);
 }
 
 FastvlmPacked *fastvlm_packed_create(const char *path, const FastvlmPackedSpec *spec,
@@ -349,17 +389,36 @@ const void *fastvlm_packed_get_tables(const FastvlmPacked *packed, gsize *n_byte
     return packed->memory + packed->tables_offset;
 }
 
-static gboolean write_bytes(const FastvlmPacked *packed)
+static gboolean write_bytes(int fd, const char *bytes, gsize n_bytes, gsize offset)
 {
-    for (gsize n_written = 0; n_written < packed->n_bytes;) {
-        const gssize n = pwrite(packed->fd, packed->memory + n_written, packed->n_bytes - n_written,
-                                (off_t)n_written);
+    while (n_bytes > 0) {
+        const gssize n = pwrite(fd, bytes, n_bytes, (off_t)offset);
 
         if (n < 0 && errno != EINTR)
             return FALSE;
-        n_written += (gsize)MAX(n, 0);
+        bytes += MAX(n, 0);
+        offset += (gsize)MAX(n, 0);
+        n_bytes -= (gsize)MAX(n, 0);
     }
     return TRUE;
+}
+
+/** The blobs are summed on their way; the head, which says the sums, comes last. */
+static gboolean write_file(const FastvlmPacked *packed)
+{
+    Head head;
+
+    memcpy(&head, packed->memory, sizeof head);
+    for (gsize first = packed->blobs_offset; first < packed->n_bytes; first += PART_BYTES) {
+        const gsize n = MIN(PART_BYTES, packed->n_bytes - first);
+
+        if (!write_bytes(packed->fd, packed->memory + first, n, first))
+            return FALSE;
+        head.blobs_sum = sum_part(packed->memory + first, n, head.blobs_sum);
+    }
+    head.sum = sum_front(packed, head);
+    return write_bytes(packed->fd, packed->memory, packed->blobs_offset, 0) &&
+           write_bytes(packed->fd, (const char *)&head, sizeof head, 0);
 }
 
 /** To the disk first: after a power cut a name must not stand for half a file. */
@@ -367,7 +426,7 @@ static gpointer put_in_place(gpointer data)
 {
     FastvlmPacked *packed = data;
 
-    packed->is_published = write_bytes(packed) && fsync(packed->fd) == 0 &&
+    packed->is_published = write_file(packed) && fsync(packed->fd) == 0 &&
                            rename(packed->temporary, packed->path) == 0;
     if (!packed->is_published)
         unlink(packed->temporary);

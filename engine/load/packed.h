@@ -11,7 +11,8 @@
  * A new file is made beside its place under a name of its own, its space taken from the disk at once;
  * weights are packed into memory and computed from there, and a thread writes that to the disk. Only
  * when all of it is there does it take its place, by rename; from then on it is never written to. An old
- * one is opened only if its head says that it was made for exactly this, by the index line for line;
+ * one is opened only if its head says that it was made for exactly this, by the index line for line, and
+ * if all of it has the sums that it says, so that a bit that flipped on the disk cannot change answers;
  * nothing in it is believed beyond that.
  *
  * While a file is in use it is locked (flock, shared), so that nobody makes room by removing it.
@@ -26,7 +27,7 @@
 #include "base/store.h"
 
 /** To be raised whenever packed bytes, blobs or tables mean something else. */
-#define FASTVLM_PACKED_VERSION 1
+#define FASTVLM_PACKED_VERSION 2
 
 /** Digits of a key. */
 #define FASTVLM_PACKED_KEY_DIGITS 64

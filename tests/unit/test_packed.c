@@ -170,18 +170,20 @@ static void test_truncated(Fixture *fixture, gconstpointer data)
     }
 }
 
-/** Any change of a byte before the blobs shows, but in the padding of the head. */
+/** Any change of a byte shows, wherever it is. */
 static void test_flipped(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(GRand) random = g_rand_new_with_seed(1);
-    const gsize front = 4096 + 4096 + 8192;
+    FastvlmPacked *packed;
     char *bytes;
     gsize n_bytes;
 
     write_copy(fixture);
     g_assert_true(g_file_get_contents(fixture->path, &bytes, &n_bytes, NULL));
     for (int i = 0; i < N_FLIPS; i++) {
-        const int at = i < 200 ? i : g_rand_int_range(random, 0, (gint32)front);
+        const int at = i < 200   ? i
+                       : i < 300 ? (int)n_bytes - 1 - i
+                                 : g_rand_int_range(random, 0, (gint32)n_bytes);
         const int fd = open(fixture->path, O_WRONLY);
         const char flipped = (char)(bytes[at] ^ (1 << g_rand_int_range(random, 0, 8)));
 
@@ -190,7 +192,9 @@ static void test_flipped(Fixture *fixture, gconstpointer data)
         g_assert_cmpint(pwrite(fd, &bytes[at], 1, at), ==, 1);
         close(fd);
     }
-    fastvlm_packed_free(fastvlm_packed_open(fixture->path, &fixture->spec, NULL));
+    packed = fastvlm_packed_open(fixture->path, &fixture->spec, NULL);
+    g_assert_nonnull(packed);
+    fastvlm_packed_free(packed);
     g_free(bytes);
 }
 
@@ -364,6 +368,23 @@ static void assert_note(const char *model_path, const FastvlmModelParams *params
     fastvlm_model_unref(model);
 }
 
+/** Turns one bit of the only copy, well inside its weights. */
+static void flip_copy(void)
+{
+    GPtrArray *copies = fastvlm_cache_list(NULL);
+    const FastvlmCacheEntry *copy = copies->pdata[0];
+    const int fd = open(copy->path, O_RDWR);
+    const off_t at = (off_t)copy->n_bytes / 2;
+    char byte;
+
+    g_assert_cmpuint(copies->len, ==, 1);
+    g_assert_cmpint(pread(fd, &byte, 1, at), ==, 1);
+    byte ^= 4;
+    g_assert_cmpint(pwrite(fd, &byte, 1, at), ==, 1);
+    close(fd);
+    g_ptr_array_unref(copies);
+}
+
 /** A whole model: hit, miss, a touched file, no cache, a directory that is read-only. */
 static void test_model(Fixture *fixture, gconstpointer data)
 {
@@ -388,6 +409,9 @@ static void test_model(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(told, ==, 0);
     assert_note(model, &params, "written to ");
     g_assert_cmpuint(told, >, 100000);
+    assert_note(model, &params, "read from ");
+    flip_copy();
+    assert_note(model, &params, "written to "); /* packed anew, not used */
     assert_note(model, &params, "read from ");
     params.precision = FASTVLM_PRECISION_F32;
     assert_note(model, &params, "written to ");
