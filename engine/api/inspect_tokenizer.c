@@ -74,9 +74,9 @@ gboolean fastvlm_inspect_tokenizer(const char *directory, int *size, GError **er
     int found = 0;
 
     *size = 0;
-    if (!g_file_test(vocab, G_FILE_TEST_EXISTS))
+    if (!fastvlm_file_is_there(vocab))
         return TRUE;
-    if (!g_file_test(merges, G_FILE_TEST_EXISTS)) {
+    if (!fastvlm_file_is_there(merges)) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
                     "%s: not there, but vocab.json is: a tokenizer needs both", merges);
         return FALSE;

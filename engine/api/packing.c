@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/text_file.h"
 #include "load/cache.h"
 #include "text/tables.h"
 
@@ -163,7 +164,7 @@ static gboolean load_tokenizer(FastvlmModel *model, GError **error)
 {
     g_autofree char *vocab = g_build_filename(model->info->path, "vocab.json", NULL);
 
-    if (!g_file_test(vocab, G_FILE_TEST_EXISTS))
+    if (!fastvlm_file_is_there(vocab))
         return TRUE;
     model->tokenizer = fastvlm_tokenizer_load(model->info->path, error);
     return model->tokenizer != NULL;

@@ -13,6 +13,13 @@
 /* Bytes of a name that a message shows. */
 #define QUOTE_MAX_BYTES 120
 
+gboolean fastvlm_file_is_there(const char *path)
+{
+    struct stat status;
+
+    return lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 int fastvlm_file_open(const char *path, guint64 *n_bytes, GError **error)
 {
     /* Without O_NONBLOCK a named pipe would hold the caller up for ever. */
@@ -82,6 +89,12 @@ json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *
 {
     json_error_t problem;
     json_t *object = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &problem);
+    /* Jansson says nothing where memory runs out. */
+    if (object == NULL &&
+        (*problem.text == '\0' || json_error_code(&problem) == json_error_out_of_memory)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT, "%s: no memory to parse it", path);
+        return NULL;
+    }
     if (object == NULL) {
         /* It quotes the file as it is: a terminal must not take that for commands. */
         g_autofree char *what = g_strescape(problem.text, "\"");

@@ -12,8 +12,14 @@
 #include <sys/stat.h>
 #include <fastvlm/error.h>
 
-/** Largest file taken, in bytes; the released vocab.json has 2.8 million. */
-#define FASTVLM_TEXT_FILE_MAX_BYTES ((gsize)64 << 20)
+/**
+ * Largest file taken, in bytes; the released vocab.json has 2.8 million, a tokenizer.json four times as
+ * many. JSON takes up to 30 times its size in memory.
+ */
+#define FASTVLM_TEXT_FILE_MAX_BYTES ((gsize)32 << 20)
+
+/** Whether there is something by that name, be it a link to nowhere or out of reach: opening it tells. */
+gboolean fastvlm_file_is_there(const char *path);
 
 /**
  * Opens the regular file at `path` to be read; never waits for a pipe or a device.
@@ -41,7 +47,7 @@ char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error);
  */
 json_t *fastvlm_text_file_read_object(const char *path, GError **error);
 
-/** The same for a file of at most `max_bytes` bytes: JSON takes up to 50 times its size in memory. */
+/** The same for a file of at most `max_bytes` bytes. */
 json_t *fastvlm_text_file_read_small_object(const char *path, gsize max_bytes, GError **error);
 
 /**

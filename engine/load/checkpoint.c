@@ -8,6 +8,7 @@
  */
 #include "load/checkpoint.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -45,11 +46,20 @@ void fastvlm_checkpoint_free(FastvlmCheckpoint *checkpoint)
 
 static gboolean check_directory(const char *directory, GError **error)
 {
-    if (g_file_test(directory, G_FILE_TEST_IS_DIR))
-        return TRUE;
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND, "%s: %s: " REMEDY, directory,
-                g_file_test(directory, G_FILE_TEST_EXISTS) ? "not a directory"
-                                                           : "no such directory");
+    struct stat status;
+
+    if (stat(directory, &status) == 0) {
+        if (S_ISDIR(status.st_mode))
+            return TRUE;
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND, "%s: not a directory: " REMEDY,
+                    directory);
+    } else if (errno == ENOENT || errno == ENOTDIR) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+                    "%s: no such directory: " REMEDY, directory);
+    } else {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot open: %s", directory,
+                    g_strerror(errno));
+    }
     return FALSE;
 }
 
@@ -124,13 +134,13 @@ static gboolean open_weights(FastvlmCheckpoint *checkpoint, GError **error)
     g_autofree char *single = g_build_filename(checkpoint->path, SINGLE_NAME, NULL);
     g_autofree char *index = g_build_filename(checkpoint->path, INDEX_NAME, NULL);
 
-    if (g_file_test(single, G_FILE_TEST_EXISTS)) {
+    if (fastvlm_file_is_there(single)) {
         if (!open_file(checkpoint, SINGLE_NAME, error))
             return FALSE;
         add_views(checkpoint, checkpoint->files->pdata[0]);
         return TRUE;
     }
-    if (g_file_test(index, G_FILE_TEST_EXISTS))
+    if (fastvlm_file_is_there(index))
         return open_shards(checkpoint, index, error);
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
                 "%s: neither " SINGLE_NAME " nor " INDEX_NAME ": " REMEDY, checkpoint->path);

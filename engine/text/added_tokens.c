@@ -20,14 +20,31 @@ static gboolean fail(const char *path, const char *name, FastvlmError code, cons
     return FALSE;
 }
 
+static gboolean fail_id(const char *path, const char *name, const char *spelled, GError **error)
+{
+    g_autofree char *problem =
+        g_strdup_printf("has the id %s, expected an integer from 0 to 1048575", spelled);
+    return fail(path, name, FASTVLM_ERROR_FORMAT, problem, error);
+}
+
+/* An id that is taken, or a name that has one; returns FALSE. */
+static gboolean fail_twice(const char *path, const char *name, int id,
+                           const FastvlmAddedToken *other, GError **error)
+{
+    g_autofree char *quoted = fastvlm_text_quote(other->name);
+    g_autofree char *problem =
+        strcmp(other->name, name) == 0
+            ? g_strdup_printf("has the id %d here and %d before, expected the same", id, other->id)
+            : g_strdup_printf("has the id %d, which another token, %s, has too", id, quoted);
+    return fail(path, name, FASTVLM_ERROR_FORMAT, problem, error);
+}
+
 /* Adds a token, or updates the one of this name from the other file. */
 static gboolean add_token(FastvlmAddedTokens *added, const char *path, const char *name, int id,
                           gboolean is_special, GError **error)
 {
-    if (id < 0)
-        return fail(path, name, FASTVLM_ERROR_FORMAT, "has no id from 0 to 1048575", error);
     if (*name == '\0')
-        return fail(path, name, FASTVLM_ERROR_FORMAT, "is empty", error);
+        return fail(path, name, FASTVLM_ERROR_FORMAT, "is empty, expected a text", error);
     for (guint i = 0; i < added->tokens->len; i++) {
         FastvlmAddedToken *other = &g_array_index(added->tokens, FastvlmAddedToken, i);
         gboolean same_name = strcmp(other->name, name) == 0;
@@ -35,12 +52,8 @@ static gboolean add_token(FastvlmAddedTokens *added, const char *path, const cha
             other->is_special = is_special;
             return TRUE;
         }
-        if (same_name)
-            return fail(path, name, FASTVLM_ERROR_FORMAT,
-                        "has another id here than in added_tokens.json, or two", error);
-        if (other->id == id)
-            return fail(path, name, FASTVLM_ERROR_FORMAT, "has an id that another token has too",
-                        error);
+        if (same_name || other->id == id)
+            return fail_twice(path, name, id, other, error);
     }
     if (added->tokens->len >= FASTVLM_ADDED_TOKENS_MAX)
         return fail(path, name, FASTVLM_ERROR_LIMIT, "is one too many, expected at most 4096",
@@ -55,9 +68,15 @@ static gboolean load_added_tokens(FastvlmAddedTokens *added, const char *path, j
 {
     const char *name;
     json_t *value;
-    json_object_foreach(object, name,
-                        value) if (!add_token(added, path, name, fastvlm_vocab_id_from_json(value),
-                                              TRUE, error)) return FALSE;
+    json_object_foreach(object, name, value)
+    {
+        int id = fastvlm_vocab_id_from_json(value);
+        g_autofree char *spelled = fastvlm_vocab_spell_id(value);
+        if (id < 0)
+            return fail_id(path, name, spelled, error);
+        if (!add_token(added, path, name, id, TRUE, error))
+            return FALSE;
+    }
     return TRUE;
 }
 
@@ -89,7 +108,12 @@ static gboolean load_decoder_entry(FastvlmAddedTokens *added, const char *path, 
         return fail(path, name, FASTVLM_ERROR_UNSUPPORTED, problem, error);
     }
     gboolean is_special = !json_is_false(json_object_get(entry, "special"));
-    return add_token(added, path, name, parse_id(key), is_special, error);
+    int id = parse_id(key);
+    if (id < 0) {
+        g_autofree char *quoted = fastvlm_text_quote(key);
+        return fail_id(path, name, quoted, error);
+    }
+    return add_token(added, path, name, id, is_special, error);
 }
 
 static gboolean load_config(FastvlmAddedTokens *added, const char *path, json_t *config,

@@ -178,8 +178,8 @@ gboolean fastvlm_tokenizer_encode(const FastvlmTokenizer *tokenizer, const char 
     gsize length = n_bytes < 0 ? strlen(text) : (gsize)n_bytes;
     if (length > FASTVLM_TEXT_MAX_BYTES) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-                    "the text has %" G_GSIZE_FORMAT " bytes, expected at most %d", length,
-                    FASTVLM_TEXT_MAX_BYTES);
+                    "the text has %" G_GSIZE_FORMAT " bytes, expected at most %d: shorten it",
+                    length, FASTVLM_TEXT_MAX_BYTES);
         return FALSE;
     }
     if (!fastvlm_normalize_check(text, length, error))

@@ -5,6 +5,7 @@
  */
 #include "text/vocab.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text_file.h"
@@ -16,6 +17,18 @@ int fastvlm_vocab_id_from_json(const json_t *value)
         return -1;
     json_int_t id = json_integer_value(value);
     return id >= 0 && id < FASTVLM_VOCAB_MAX_SIZE ? (int)id : -1;
+}
+
+char *fastvlm_vocab_spell_id(const json_t *value)
+{
+    if (json_is_object(value) || json_is_array(value))
+        return g_strdup(json_is_object(value) ? "an object" : "an array");
+    if (json_is_string(value))
+        return fastvlm_text_quote(json_string_value(value));
+    char *dumped = json_dumps(value, JSON_ENCODE_ANY);
+    char *text = g_strdup(dumped != NULL ? dumped : "?");
+    free(dumped);
+    return text;
 }
 
 gboolean fastvlm_vocab_has(const FastvlmVocab *vocab, int id)
@@ -65,17 +78,20 @@ static gboolean add_piece(FastvlmVocab *vocab, const char *piece, const json_t *
                           GString *scratch, const char *path, GError **error)
 {
     int id = fastvlm_vocab_id_from_json(value);
+    g_autofree char *quoted = NULL;
+    g_autofree char *found = NULL;
     const char *problem = NULL;
     if (id < 0)
-        problem = "has no id from 0 to 1048575";
+        problem = "expected an integer from 0 to 1048575";
     else if (fastvlm_vocab_has(vocab, id))
-        problem = "has an id that another piece has too";
+        problem = "which another piece has too";
     else if (!piece_to_bytes(piece, scratch))
-        problem = "is empty or has characters outside GPT-2's byte alphabet";
+        problem = "but is empty or has characters outside GPT-2's byte alphabet";
     if (problem != NULL) {
-        g_autofree char *quoted = fastvlm_text_quote(piece);
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: piece %s %s", path, quoted,
-                    problem);
+        quoted = fastvlm_text_quote(piece);
+        found = fastvlm_vocab_spell_id(value);
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: piece %s has the id %s, %s",
+                    path, quoted, found, problem);
         return FALSE;
     }
     fastvlm_vocab_add(vocab, id, scratch->str, scratch->len);

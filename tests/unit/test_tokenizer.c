@@ -165,6 +165,27 @@ static void test_arguments(void)
     fastvlm_tokenizer_free(tokenizer);
 }
 
+/* A prompt of 10 MB of blanks, on which a regular expression gives up, does not get that far. */
+static void test_blanks(void)
+{
+    FastvlmTokenizer *tokenizer = load_tiny();
+    g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(gint32));
+    g_autofree char *blanks = g_strnfill(10 << 20, ' ');
+    g_autoptr(GError) error = NULL;
+    g_assert_false(fastvlm_tokenizer_encode(tokenizer, blanks, -1, TRUE, ids, &error));
+    g_assert_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT);
+    g_assert_cmpstr(error->message, ==,
+                    "the text has 10485760 bytes, expected at most 1048576: shorten it");
+    g_clear_error(&error);
+    /* The longest run that is taken: encoded, or a limit that says where. */
+    blanks[FASTVLM_TEXT_MAX_BYTES - 1] = 'x';
+    if (!fastvlm_tokenizer_encode(tokenizer, blanks, FASTVLM_TEXT_MAX_BYTES, TRUE, ids, &error)) {
+        g_assert_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT);
+        g_assert_nonnull(strstr(error->message, "the text cannot be cut into words from byte 0"));
+    }
+    fastvlm_tokenizer_free(tokenizer);
+}
+
 /* The largest texts, of kinds that a quadratic step anywhere would take minutes or hours for. */
 static void test_long(void)
 {
@@ -236,12 +257,17 @@ static const Damage damages[] = {
     {"vocab.json", "{", "{\"\": 9999, ", FASTVLM_ERROR_FORMAT, "empty"},
     {"vocab.json", "{", "{\"a b\": 9999, ", FASTVLM_ERROR_FORMAT, "alphabet"},
     {"vocab.json", "{", "{\"\\u4e2d\": 9999, ", FASTVLM_ERROR_FORMAT, "alphabet"},
-    {"vocab.json", "{", "{\"zzz\": -1, ", FASTVLM_ERROR_FORMAT, "zzz"},
-    {"vocab.json", "{", "{\"zzz\": 1048576, ", FASTVLM_ERROR_FORMAT, "zzz"},
+    {"vocab.json", "{", "{\"zzz\": -1, ", FASTVLM_ERROR_FORMAT,
+     "vocab.json: piece \"zzz\" has the id -1, expected an integer from 0 to 1048575"},
+    {"vocab.json", "{", "{\"zzz\": 1048576, ", FASTVLM_ERROR_FORMAT,
+     "has the id 1048576, expected an integer from 0 to 1048575"},
     {"vocab.json", "{", "{\"zzz\": 99999999999999999999, ", FASTVLM_ERROR_FORMAT, "JSON"},
-    {"vocab.json", "{", "{\"zzz\": 1.5, ", FASTVLM_ERROR_FORMAT, "zzz"},
-    {"vocab.json", "{", "{\"zzz\": \"5\", ", FASTVLM_ERROR_FORMAT, "zzz"},
-    {"vocab.json", "{", "{\"zzz\": 5, ", FASTVLM_ERROR_FORMAT, "another piece"},
+    {"vocab.json", "{", "{\"zzz\": 1.5, ", FASTVLM_ERROR_FORMAT, "has the id 1.5, expected"},
+    {"vocab.json", "{", "{\"zzz\": \"5\", ", FASTVLM_ERROR_FORMAT, "has the id \"5\", expected"},
+    {"vocab.json", "{", "{\"zzz\": 5, ", FASTVLM_ERROR_FORMAT,
+     "has the id 5, which another piece has too"},
+    {"vocab.json", "{", "{\"zzz\": [[]], ", FASTVLM_ERROR_FORMAT, "has the id an array, expected"},
+    {"vocab.json", "{", "{\"\377\": 9999, ", FASTVLM_ERROR_FORMAT, "vocab.json:1:"},
     {"vocab.json", "{", "{\"zzz\": 1048575, ", -1, NULL},
     {"vocab.json", "\"A\"", "\"AAAA\"", FASTVLM_ERROR_FORMAT, "byte 0x41"},
     {"vocab.json", "\"qx\"", "\"qq\"", FASTVLM_ERROR_FORMAT, "merges.txt:2: the piece \"qx\""},
@@ -257,8 +283,10 @@ static const Damage damages[] = {
     {"added_tokens.json", NULL, "7", FASTVLM_ERROR_FORMAT, "added_tokens.json"},
     {"added_tokens.json", "{", "{\"\": 600,", FASTVLM_ERROR_FORMAT, "empty"},
     {"added_tokens.json", "{", "{\"<x>\": 3,", FASTVLM_ERROR_FORMAT, "<x>"},
-    {"added_tokens.json", "{", "{\"<x>\": 1e3,", FASTVLM_ERROR_FORMAT, "<x>"},
-    {"added_tokens.json", "{", "{\"<x>\": 489,", FASTVLM_ERROR_FORMAT, "another token"},
+    {"added_tokens.json", "{", "{\"<x>\": 1e3,", FASTVLM_ERROR_FORMAT,
+     "token \"<x>\" has the id 1000.0, expected an integer from 0 to 1048575"},
+    {"added_tokens.json", "{", "{\"<x>\": 489,", FASTVLM_ERROR_FORMAT,
+     "has the id 489, which another token"},
     {"added_tokens.json", "{", "{\"A\": 600,", FASTVLM_ERROR_FORMAT, "vocab.json"},
     {"tokenizer_config.json", "<|im_end|>", "<|im_END|>", FASTVLM_ERROR_FORMAT, "<|im_END|>"},
     {"tokenizer_config.json", "\"<tool>\"", "7", FASTVLM_ERROR_FORMAT, "content"},
@@ -271,7 +299,8 @@ static const Damage damages[] = {
     {"tokenizer_config.json", "\"added_tokens_decoder\": {", "\"added_tokens_decoder\": {\"x\": 1,",
      FASTVLM_ERROR_FORMAT, "content"},
     {"tokenizer_config.json", "\"added_tokens_decoder\": {",
-     "\"added_tokens_decoder\": {\"+7\": {\"content\": \"<x>\"},", FASTVLM_ERROR_FORMAT, "<x>"},
+     "\"added_tokens_decoder\": {\"+7\": {\"content\": \"<x>\"},", FASTVLM_ERROR_FORMAT,
+     "token \"<x>\" has the id \"+7\", expected"},
     {"tokenizer_config.json", NULL, "{\"added_tokens_decoder\": []}", FASTVLM_ERROR_FORMAT,
      "added_tokens_decoder"},
 };
@@ -390,6 +419,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tokenizer/decode", test_decode);
     g_test_add_func("/tokenizer/decode-special", test_decode_special);
     g_test_add_func("/tokenizer/arguments", test_arguments);
+    g_test_add_func("/tokenizer/blanks", test_blanks);
     g_test_add_func("/tokenizer/long", test_long);
     g_test_add_func("/tokenizer/threads", test_threads);
     g_test_add_func("/tokenizer/damaged", test_damaged);
