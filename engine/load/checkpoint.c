@@ -54,8 +54,8 @@ static gboolean check_directory(const char *directory, GError **error)
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND, "%s: not a directory: " REMEDY,
                     directory);
     } else if (errno == ENOENT || errno == ENOTDIR) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
-                    "%s: no such directory: " REMEDY, directory);
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND, "%s: no such directory: " REMEDY,
+                    directory);
     } else {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot open: %s", directory,
                     g_strerror(errno));
