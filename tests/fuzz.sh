@@ -12,7 +12,7 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${FASTVLM_BUILDS:-$top}/build-fuzz
 corpora=$top/tests/fuzz/corpora
-if ! [[ ${1:-} =~ ^([0-9]+|--minimise)$ ]]; then
+if ! [[ ${1:-} =~ ^([1-9][0-9]*|--minimise)$ ]]; then
     sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
