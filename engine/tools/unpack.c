@@ -50,6 +50,10 @@ static gboolean fail(const UnpackParams *params, FastvlmError code, GError **err
     g_autofree char *message = g_strdup_vprintf(format, values);
     va_end(values);
     g_autofree char *valid = g_utf8_make_valid(message, -1);
+    /* libarchive quotes what it found: a terminal must not take that for commands. */
+    for (char *c = valid; *c; c++)
+        if (g_ascii_iscntrl(*c))
+            *c = '?';
     g_set_error(error, FASTVLM_ERROR, code, "%s: %s", params->shown_name, valid);
     return FALSE;
 }
