@@ -33,11 +33,22 @@ typedef struct {
     int stride;
 } FastvlmConvDw;
 
+/** A rectangle of a convolution's output, and where it goes. */
+typedef struct {
+    int y0; /* rows y0 .. y1 - 1 */
+    int y1;
+    int x0; /* pixels x0 .. x1 - 1 of each */
+    int x1;
+    float *out;      /* [y1 - y0, x1 - x0, n_channels] */
+    size_t row_step; /* floats from one row of `out` to the next */
+} FastvlmConvTile;
+
 /**
  * One list of all kernels: X(result, name, (parameters)). It makes the table's fields and each
  * tier's prototypes, fastvlm_NAME_TIER.
  *
- * conv_dw_f32: pixels x0 .. x1 - 1 of output row `y`, to out [x1 - x0, n_channels].
+ * conv_dw_f32: a tile of the output. A pixel's bytes do not depend on its tile; tiles of some 16 x 16
+ * pixels are the fastest, since what lies around a tile is read as well.
  * gelu_bias_f32: x [n_rows, n] = gelu(x + bias [n]), the exact one: v * Phi(v).
  * silu_mul_f32: gate [n] = silu(gate) * up [n].
  * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
@@ -54,7 +65,7 @@ typedef struct {
  * picture.h.
  */
 #define FASTVLM_KERNEL_LIST(X)                                                           \
-    X(void, conv_dw_f32, (const FastvlmConvDw *conv, int y, int x0, int x1, float *out)) \
+    X(void, conv_dw_f32, (const FastvlmConvDw *conv, const FastvlmConvTile *tile))       \
     X(void, gelu_bias_f32, (float *x, const float *bias, size_t n_rows, size_t n))       \
     X(void, silu_mul_f32, (float *gate, const float *up, size_t n))                      \
     X(void, softmax_f32, (float *x, size_t n))                                           \

@@ -19,6 +19,7 @@
 #include "kernels/kernels.h"
 
 #define BENCH_N_THREADS 2
+#define BENCH_STRIPE_ROWS 16
 #define BENCH_TILE_ROWS 192 /* about what the layers hand over at once */
 #ifndef BENCH_SECONDS
 #define BENCH_SECONDS 0.1
@@ -49,10 +50,12 @@ typedef struct {
 
 static const ConvShape conv_shapes[] = {
     {"stem 3x3 / 2", 512, 96, 1, 3, 2},     {"stage 0 3x3", 256, 96, 1, 3, 1},
+    {"stage 1 3x3", 128, 192, 1, 3, 1},     {"stage 2 3x3", 64, 384, 1, 3, 1},
     {"stage 0 7x7", 256, 96, 1, 7, 1},      {"stage 1 7x7", 128, 192, 1, 7, 1},
     {"stage 2 7x7", 64, 384, 1, 7, 1},      {"stage 3 7x7", 32, 768, 1, 7, 1},
     {"stage 4 7x7", 16, 1536, 1, 7, 1},     {"embed 1 7x7 / 2", 256, 192, 2, 7, 2},
     {"embed 2 7x7 / 2", 128, 384, 2, 7, 2}, {"embed 3 7x7 / 2", 64, 768, 2, 7, 2},
+    {"embed 4 7x7 / 2", 32, 1536, 2, 7, 2}, {"expand 3x3", 16, 3072, 2, 3, 1},
 };
 
 /** Memory of random floats; the program ends where there is none. */
@@ -270,9 +273,21 @@ static inline void our_conv_run(int thread, void *data)
     const OurConv *our = data;
     const int size = our->conv.height / our->conv.stride;
 
-    for (int y = size * thread / BENCH_N_THREADS; y < size * (thread + 1) / BENCH_N_THREADS; y++)
-        our->kernels->conv_dw_f32(&our->conv, y, 0, size,
-                                  our->out + (size_t)(y * size) * (size_t)our->conv.n_channels);
+    const int begin = size * thread / BENCH_N_THREADS, end = size * (thread + 1) / BENCH_N_THREADS;
+    const size_t row_step = (size_t)size * (size_t)our->conv.n_channels;
+
+    for (int y = begin; y < end; y += BENCH_STRIPE_ROWS) {
+        const FastvlmConvTile tile = {
+            .y0 = y,
+            .y1 = end - y < BENCH_STRIPE_ROWS ? end : y + BENCH_STRIPE_ROWS,
+            .x0 = 0,
+            .x1 = size,
+            .out = our->out + (size_t)y * row_step,
+            .row_step = row_step,
+        };
+
+        our->kernels->conv_dw_f32(&our->conv, &tile);
+    }
 }
 
 static inline double conv_shape_ops(ConvShape shape)

@@ -84,6 +84,39 @@ static void copy_input(Buffer *to)
     to->n = input.n;
 }
 
+/** Rows y0 .. y1 - 1 of pixels x0 .. x1 - 1, with canaries between the rows of `out`. */
+static void run_conv(const FastvlmKernels *kernels, const FastvlmConvDw *conv, Buffer *out, int y0,
+                     int y1, int x0, int x1)
+{
+    const size_t row_step = (size_t)((x1 - x0) * conv->n_channels + N_CANARIES);
+    const FastvlmConvTile tile = {y0, y1, x0, x1, NULL, row_step};
+    FastvlmConvTile to = tile;
+
+    to.out = prepare(out, (size_t)(y1 - y0) * row_step, 0.0f);
+    kernels->conv_dw_f32(conv, &to);
+}
+
+/** A tile of it, with other neighbours, gives the same bytes as the whole picture. */
+static void check_conv_tile(const FastvlmConvDw *conv, int y0, int y1, int x0, int x1, int width)
+{
+    const size_t n = (size_t)((x1 - x0) * conv->n_channels) * sizeof(float);
+    const size_t whole_step = (size_t)(width * conv->n_channels + N_CANARIES);
+    const size_t tile_step = (size_t)((x1 - x0) * conv->n_channels + N_CANARIES);
+
+    run_conv(tier, conv, &expected, y0, y1, x0, x1);
+    check_canaries("conv_dw_f32, tile", &expected);
+    for (int y = y0; y < y1; y++) {
+        const float *whole = found.memory + N_CANARIES + (size_t)y * whole_step;
+        const float *tile = expected.memory + N_CANARIES + (size_t)(y - y0) * tile_step;
+
+        if (memcmp(whole + x0 * conv->n_channels, tile, n) != 0)
+            fail("conv_dw_f32", "a tile differs, in row", y);
+        for (int i = 0; i < N_CANARIES; i++)
+            if (tile[(x1 - x0) * conv->n_channels + i] != CANARY)
+                fail("conv_dw_f32", "wrote behind a tile's row", y);
+    }
+}
+
 static void check_conv(int n_channels, int multiplier, int kernel_size, int stride, int height,
                        int width)
 {
@@ -100,27 +133,20 @@ static void check_conv(int n_channels, int multiplier, int kernel_size, int stri
         .kernel_size = kernel_size,
         .stride = stride,
     };
-    const int x0 = out_width / 3;
 
-    for (int y = 0; y < out_height; y++) {
-        const size_t whole = (size_t)(out_width * n_channels);
-
-        reference->conv_dw_f32(&conv, y, 0, out_width, prepare(&expected, whole, 0.0f));
-        tier->conv_dw_f32(&conv, y, 0, out_width, prepare(&found, whole, 0.0f));
-        compare("conv_dw_f32", 1e-6 * n_taps, 0.0);
-        /* A part of a row gives the same bytes as the whole row. */
-        tier->conv_dw_f32(&conv, y, x0, out_width,
-                          prepare(&expected, (size_t)((out_width - x0) * n_channels), 0.0f));
-        if (memcmp(expected.memory + N_CANARIES, found.memory + N_CANARIES + x0 * n_channels,
-                   expected.n * sizeof(float)) != 0)
-            fail("conv_dw_f32", "part of a row differs, from pixel", x0);
-    }
+    run_conv(reference, &conv, &expected, 0, out_height, 0, out_width);
+    run_conv(tier, &conv, &found, 0, out_height, 0, out_width);
+    compare("conv_dw_f32", 1e-6 * n_taps, 0.0);
+    check_conv_tile(&conv, 0, out_height, out_width / 3, out_width, out_width);
+    check_conv_tile(&conv, out_height / 3, out_height, 0, (out_width + 1) / 2, out_width);
+    check_conv_tile(&conv, out_height / 2, out_height / 2 + 1, out_width / 2, out_width / 2 + 1,
+                    out_width);
 }
 
 static void check_convs(void)
 {
     static const int channels[] = {1, 2, 6, 7, 8, 10, 16, 22, 24, 30, 32, 46, 48, 96};
-    static const int sizes[] = {1, 2, 3, 5, 6, 7, 8, 9, 11, 16, 17, 23};
+    static const int sizes[] = {1, 2, 3, 5, 6, 7, 8, 9, 11, 16, 17, 23, 29, 41};
 
     for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
         for (size_t s = c % step; s < sizeof sizes / sizeof *sizes; s += step)

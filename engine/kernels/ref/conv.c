@@ -33,9 +33,13 @@ static float convolve(const FastvlmConvDw *conv, int y, int x, int channel)
     return sum;
 }
 
-void fastvlm_conv_dw_f32_scalar(const FastvlmConvDw *conv, int y, int x0, int x1, float *out)
+void fastvlm_conv_dw_f32_scalar(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
 {
-    for (int x = x0; x < x1; x++)
-        for (int channel = 0; channel < conv->n_channels; channel++)
-            *out++ = convolve(conv, y, x, channel);
+    for (int y = tile->y0; y < tile->y1; y++) {
+        float *out = tile->out + (size_t)(y - tile->y0) * tile->row_step;
+
+        for (int x = tile->x0; x < tile->x1; x++)
+            for (int channel = 0; channel < conv->n_channels; channel++)
+                *out++ = convolve(conv, y, x, channel);
+    }
 }
