@@ -5,10 +5,9 @@
  *
  * A block is a few rows and pixels whose sums stay in registers while all taps pass; the tier's own file
  * computes it. It knows no borders: what it reads was copied next to each other, with zeros for columns
- * outside the picture, and rows outside are left out. The copy costs a load and a store for some 40
- * products, and without it pixels of late stages, thousands of bytes apart, would crowd in a few sets of
- * the cache. A 3x3 kernel has too few products for that: its blocks inside the picture read the picture
- * itself, all channels of a few pixels at a time, as they lie in memory.
+ * outside the picture, and rows outside are left out. The copy is where memory is waited for, and the
+ * blocks find all they read in L1: pixels of late stages are thousands of bytes apart and would crowd in
+ * a few sets of the cache.
  *
  * Every output is one chain of sums, taps from left to right, row by row, whatever is computed with it.
  *
@@ -21,9 +20,9 @@
 
 #include "kernels/kernels.h"
 
-#define CONV_CHANNELS 16  /* of a chunk: a cache line */
-#define CONV_MAX_KERNEL 7 /* what the copies have room for */
-#define CONV_MAX_STRIDE 2
+#define CONV_CHANNELS 16 /* of a chunk: a cache line */
+#define CONV_BLOCK_ROWS 2
+#define CONV_MAX_KERNEL 7
 #define CONV_PREFETCH_CHUNKS 2 /* how far ahead of the copy memory is asked */
 
 /* A part of stride 1, and of stride 2: with 7x7 taps 42 and 49 KB. */
@@ -33,31 +32,35 @@
 #define CONV_PART_PIXELS_BY_2 16
 #define CONV_COPY_PIXELS 1000 /* of any part */
 
-/** 16 channels of a few pixels of output, and what they read. Steps are in floats. */
+/** 16 channels of a few pixels of output, and the copy of what they read. Steps are in floats. */
 typedef struct {
-    const float *input;  /* of the first pixel's first tap, [rows, pixels, 16] */
+    const float *input;  /* [rows, row_step / 16, 16], from the first pixel's first tap on */
     const float *weight; /* [kernel_size, kernel_size, 16] */
     const float *bias;   /* [16] */
     float *out;          /* [n_rows, n_pixels, n_channels] */
-    ptrdiff_t row_step;
-    ptrdiff_t pixel_step;
-    ptrdiff_t tap_step;
+    ptrdiff_t row_step;  /* of the input */
     ptrdiff_t out_row_step;
     ptrdiff_t out_pixel_step;
     int first_row; /* of the input rows, those in the picture; counted from the first tap's */
     int end_row;
+    int kernel_size; /* 3 or 7 */
+    int stride;      /* 1 or 2 */
+    int n_rows;      /* 1 or 2 */
+    int n_pixels;    /* 1 up to the tier's: these are stored, input is there for all of them */
+    int n_channels;  /* 1 to 16, likewise */
+} FastvlmConvBlock;
+
+/** What a tier's code for a block is made for: constants. */
+typedef struct {
     int kernel_size;
     int stride;
-    int n_rows;     /* 1 up to the tier's */
-    int n_pixels;   /* 1 up to the tier's: these are stored, input is there for all of them */
-    int n_channels; /* 1 to 16, likewise */
-} FastvlmConvBlock;
+    int n_rows;
+} FastvlmConvShape;
 
 /** What a tier gives. */
 typedef struct {
     void (*convolve)(const FastvlmConvBlock *block);
-    int n_rows; /* of a block, at most */
-    int n_pixels;
+    int n_pixels; /* of a block, at most */
 } FastvlmConvTier;
 
 /** A chunk's values in memory, in as many registers as the tier has them in. */
@@ -79,6 +82,27 @@ static inline void copy_line_twice(const float *from, float *to)
     *(FastvlmConvLine *)to =
         __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
 }
+
+/** Calls f(block, shape) with the block's shape as constants, which f is inlined for. */
+#define CONV_CASE(f, block, kernel_size, stride, n_rows)           \
+    case kernel_size * 100 + stride * 10 + n_rows:                 \
+        f(block, (FastvlmConvShape){kernel_size, stride, n_rows}); \
+        break;
+#define CONV_WITH_SHAPE(f, block)                                                      \
+    do {                                                                               \
+        switch ((block)->kernel_size * 100 + (block)->stride * 10 + (block)->n_rows) { \
+            CONV_CASE(f, block, 7, 1, 2)                                               \
+            CONV_CASE(f, block, 7, 1, 1)                                               \
+            CONV_CASE(f, block, 7, 2, 2)                                               \
+            CONV_CASE(f, block, 7, 2, 1)                                               \
+            CONV_CASE(f, block, 3, 1, 2)                                               \
+            CONV_CASE(f, block, 3, 1, 1)                                               \
+            CONV_CASE(f, block, 3, 2, 2)                                               \
+            CONV_CASE(f, block, 3, 2, 1)                                               \
+        default:                                                                       \
+            __builtin_unreachable();                                                   \
+        }                                                                              \
+    } while (0)
 
 static inline int min_int(int a, int b)
 {
@@ -112,12 +136,12 @@ static inline void copy_pixels(const FastvlmConvDw *conv, const float *from, con
 
     if (conv->multiplier == 1 && n == CONV_CHANNELS)
         for (int i = 0; i < n_pixels; i++, to += CONV_CHANNELS) {
-            __builtin_prefetch(next + i * step);
+            __builtin_prefetch(next + i * step, 0, 2);
             copy_line(from + i * step, to);
         }
     else if (conv->multiplier == 2 && n == CONV_CHANNELS)
         for (int i = 0; i < n_pixels; i++, to += CONV_CHANNELS) {
-            __builtin_prefetch(next + i * step);
+            __builtin_prefetch(next + i * step, 0, 2);
             copy_line_twice(from + i * step, to);
         }
     else
@@ -162,15 +186,15 @@ static inline void convolve_blocks(const FastvlmConvTier *tier, FastvlmConvBlock
 {
     const FastvlmConvBlock part = block;
 
-    for (int y = 0; y < n_rows; y += tier->n_rows) {
+    for (int y = 0; y < n_rows; y += CONV_BLOCK_ROWS) {
         const int row = y * part.stride;
 
-        block.n_rows = min_int(tier->n_rows, n_rows - y);
+        block.n_rows = min_int(CONV_BLOCK_ROWS, n_rows - y);
         block.first_row = part.first_row > row ? part.first_row - row : 0;
         block.end_row = part.end_row - row;
         for (int x = 0; x < n_pixels; x += tier->n_pixels) {
             block.n_pixels = min_int(tier->n_pixels, n_pixels - x);
-            block.input = part.input + row * part.row_step + x * part.stride * part.pixel_step;
+            block.input = part.input + row * part.row_step + x * part.stride * CONV_CHANNELS;
             block.out = part.out + y * part.out_row_step + x * part.out_pixel_step;
             tier->convolve(&block);
         }
@@ -195,8 +219,6 @@ static inline void convolve_part(const FastvlmConvDw *conv, const FastvlmConvTie
         .weight = weight,
         .bias = bias,
         .row_step = n_columns * CONV_CHANNELS,
-        .pixel_step = CONV_CHANNELS,
-        .tap_step = CONV_CHANNELS,
         .out_row_step = (ptrdiff_t)tile->row_step,
         .out_pixel_step = conv->n_channels,
         .first_row = clamp_int(-y, 0, n_input_rows),
@@ -217,57 +239,23 @@ static inline void convolve_part(const FastvlmConvDw *conv, const FastvlmConvTie
     }
 }
 
-/** A block of a tile whose input is in the picture: all channels, whole chunks of them. */
-static inline void convolve_inside(const FastvlmConvDw *conv, const FastvlmConvTier *tier,
-                                   const FastvlmConvTile *tile)
+/** Whether there are blocks for this convolution: all of the released models' are. */
+static inline int is_conv_supported(const FastvlmConvDw *conv)
 {
-    const ptrdiff_t n = conv->n_channels;
-    const int y = tile->y0 * conv->stride - conv->kernel_size / 2;
-    const int x = tile->x0 * conv->stride - conv->kernel_size / 2;
-    FastvlmConvBlock block = {
-        .input = conv->input + ((ptrdiff_t)y * conv->width + x) * n,
-        .weight = conv->weight,
-        .bias = conv->bias,
-        .out = tile->out,
-        .row_step = conv->width * n,
-        .pixel_step = n,
-        .tap_step = n,
-        .out_row_step = (ptrdiff_t)tile->row_step,
-        .out_pixel_step = n,
-        .first_row = 0,
-        .end_row = (tile->y1 - tile->y0 - 1) * conv->stride + conv->kernel_size,
-        .kernel_size = conv->kernel_size,
-        .stride = conv->stride,
-        .n_rows = tile->y1 - tile->y0,
-        .n_pixels = tile->x1 - tile->x0,
-        .n_channels = CONV_CHANNELS,
-    };
-
-    for (int c = 0; c < conv->n_channels; c += CONV_CHANNELS) {
-        tier->convolve(&block);
-        block.input += CONV_CHANNELS;
-        block.weight += CONV_CHANNELS;
-        block.bias += CONV_CHANNELS;
-        block.out += CONV_CHANNELS;
-    }
+    return (conv->kernel_size == 3 || conv->kernel_size == 7) &&
+           (conv->stride == 1 || conv->stride == 2);
 }
 
-static inline int is_inside(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
+/** The whole of `tile`, of a convolution that is supported, part by part. */
+static inline void convolve(const FastvlmConvDw *conv, const FastvlmConvTier *tier,
+                            const FastvlmConvTile *tile)
 {
-    const int pad = conv->kernel_size / 2, stride = conv->stride;
+    const int n_rows = conv->stride == 1 ? CONV_PART_ROWS : CONV_PART_ROWS_BY_2;
+    const int n_pixels = conv->stride == 1 ? CONV_PART_PIXELS : CONV_PART_PIXELS_BY_2;
 
-    return tile->y0 * stride >= pad && (tile->y1 - 1) * stride + pad < conv->height &&
-           tile->x0 * stride >= pad && (tile->x1 - 1) * stride + pad < conv->width;
-}
-
-/** `tile` in pieces of `n_rows` rows and `n_pixels` pixels, from left to right, row by row. */
-static inline void convolve_tile(const FastvlmConvDw *conv, const FastvlmConvTier *tier,
-                                 const FastvlmConvTile *tile, int n_rows, int n_pixels,
-                                 int is_direct)
-{
     for (int y = tile->y0; y < tile->y1; y += n_rows)
         for (int x = tile->x0; x < tile->x1; x += n_pixels) {
-            const FastvlmConvTile piece = {
+            const FastvlmConvTile part = {
                 .y0 = y,
                 .y1 = min_int(y + n_rows, tile->y1),
                 .x0 = x,
@@ -277,30 +265,8 @@ static inline void convolve_tile(const FastvlmConvDw *conv, const FastvlmConvTie
                 .row_step = tile->row_step,
             };
 
-            if (is_direct && piece.x1 - x == n_pixels && is_inside(conv, &piece))
-                convolve_inside(conv, tier, &piece);
-            else
-                convolve_part(conv, tier, &piece);
+            convolve_part(conv, tier, &part);
         }
-}
-
-/** Whether the copies have room for this kernel. */
-static inline int is_conv_supported(const FastvlmConvDw *conv)
-{
-    return conv->kernel_size <= CONV_MAX_KERNEL && conv->stride <= CONV_MAX_STRIDE &&
-           conv->stride <= conv->kernel_size;
-}
-
-/** The whole of `tile`, of a convolution that is supported. */
-static inline void convolve(const FastvlmConvDw *conv, const FastvlmConvTier *tier,
-                            const FastvlmConvTile *tile)
-{
-    if (conv->kernel_size == 3 && conv->multiplier == 1 && conv->n_channels % CONV_CHANNELS == 0)
-        convolve_tile(conv, tier, tile, tier->n_rows, tier->n_pixels, 1);
-    else if (conv->stride == 1)
-        convolve_tile(conv, tier, tile, CONV_PART_ROWS, CONV_PART_PIXELS, 0);
-    else
-        convolve_tile(conv, tier, tile, CONV_PART_ROWS_BY_2, CONV_PART_PIXELS_BY_2, 0);
 }
 
 #endif

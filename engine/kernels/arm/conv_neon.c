@@ -1,6 +1,6 @@
 /*
- * Depthwise and grouped convolution, NEON: the block of kernels/conv_dw.h, four of its channels after the
- * other.
+ * Depthwise and grouped convolution, NEON: the block of kernels/conv_dw.h, four of its channels after
+ * the other.
  *
  *     sums [2 rows][8 pixels of 4 channels] += input [pixel] * weight [tap], tap by tap
  *
@@ -11,12 +11,11 @@
 #include "kernels/arm/simd_neon.h"
 #include "kernels/conv_dw.h"
 
-#define N_ROWS 2
 #define N_PIXELS 8
 #define BLOCK inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
 
-static BLOCK void store(float *to, int n, float32x4_t v)
+/** 4 lanes, or the first `n` where that is fewer. */
+static BLOCK void store_part(float *to, int n, float32x4_t v)
 {
     if (n >= 4)
         vst1q_f32(to, v);
@@ -24,88 +23,76 @@ static BLOCK void store(float *to, int n, float32x4_t v)
         store_part_neon(to, (size_t)n, v);
 }
 
-/** Input row `row` to the sums of rows first .. end - 1: constants, as is `stride`. */
-static BLOCK void add_row(const FastvlmConvBlock *block, int row, float32x4_t (*sums)[N_PIXELS],
-                          int first, int end, int stride)
+/** Input row `row` to the sums of rows first .. end - 1: constants, as is `shape`. */
+static BLOCK void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape, int row, int first,
+                          int end, float32x4_t (*sums)[N_PIXELS])
 {
+    const int above = shape.stride * shape.kernel_size * CONV_CHANNELS;
     const float *in = block->input + row * block->row_step;
-    const float *w = block->weight + row * block->kernel_size * block->tap_step;
-    const ptrdiff_t above = stride * block->kernel_size * block->tap_step;
+    const float *w = block->weight + row * shape.kernel_size * CONV_CHANNELS;
 
-    for (int j = 0; j < block->kernel_size; j++) {
-        float32x4_t taps[N_ROWS];
+#pragma GCC unroll 7
+    for (int j = 0; j < shape.kernel_size; j++) {
+        float32x4_t taps[CONV_BLOCK_ROWS];
 
-        UNROLL
+#pragma GCC unroll 2
         for (int r = first; r < end; r++)
-            taps[r] = vld1q_f32(w - r * above);
-        UNROLL
+            taps[r] = vld1q_f32(w + j * CONV_CHANNELS - r * above);
+#pragma GCC unroll 8
         for (int p = 0; p < N_PIXELS; p++) {
-            const float32x4_t value = vld1q_f32(in + p * stride * block->pixel_step);
+            const float32x4_t value = vld1q_f32(in + (p * shape.stride + j) * CONV_CHANNELS);
 
-            UNROLL
+#pragma GCC unroll 2
             for (int r = first; r < end; r++)
                 sums[r][p] = vfmaq_f32(sums[r][p], value, taps[r]);
         }
-        in += block->pixel_step;
-        w += block->tap_step;
     }
 }
 
-/** `n_rows`, 1 or 2, and `stride` are constants. */
-static BLOCK void convolve_quarter(const FastvlmConvBlock *block, int n_rows, int stride)
+static BLOCK void convolve_shape(const FastvlmConvBlock *block, FastvlmConvShape shape)
 {
-    const int below = n_rows == 2 ? stride : 0; /* rows of input between those of output */
-    const int end = min_int(block->end_row, block->kernel_size + below);
-    const float32x4_t bias = vld1q_f32(block->bias);
-    float32x4_t sums[N_ROWS][N_PIXELS];
+    const int below = shape.n_rows == 2 ? shape.stride : 0; /* where the second row's taps begin */
+    const int end = min_int(block->end_row, shape.kernel_size + below);
+    float32x4_t sums[CONV_BLOCK_ROWS][N_PIXELS];
     int row = block->first_row;
 
-    UNROLL
-    for (int r = 0; r < n_rows; r++)
-        UNROLL
-    for (int p = 0; p < N_PIXELS; p++)
-        sums[r][p] = bias;
+#pragma GCC unroll 2
+    for (int r = 0; r < shape.n_rows; r++)
+#pragma GCC unroll 8
+        for (int p = 0; p < N_PIXELS; p++)
+            sums[r][p] = vld1q_f32(block->bias);
     for (; row < min_int(below, end); row++)
-        add_row(block, row, sums, 0, 1, stride);
-    for (; row < min_int(block->kernel_size, end); row++)
-        add_row(block, row, sums, 0, n_rows, stride);
-    for (; row < end; row++)
-        add_row(block, row, sums, 1, 2, stride);
-    UNROLL
-    for (int r = 0; r < n_rows; r++)
-        UNROLL
-    for (int p = 0; p < N_PIXELS; p++)
-        if (p < block->n_pixels)
-            store(block->out + r * block->out_row_step + p * block->out_pixel_step,
-                  block->n_channels, sums[r][p]);
-}
-
-static void convolve_quarters(FastvlmConvBlock block)
-{
-    for (; block.n_channels > 0; block.n_channels -= 4) {
-        if (block.n_rows == 2 && block.stride == 1)
-            convolve_quarter(&block, 2, 1);
-        else if (block.n_rows == 2)
-            convolve_quarter(&block, 2, 2);
-        else if (block.stride == 1)
-            convolve_quarter(&block, 1, 1);
-        else
-            convolve_quarter(&block, 1, 2);
-        block.input += 4;
-        block.weight += 4;
-        block.bias += 4;
-        block.out += 4;
-    }
+        add_row(block, shape, row, 0, 1, sums);
+    for (; row < min_int(shape.kernel_size, end); row++)
+        add_row(block, shape, row, 0, shape.n_rows, sums);
+    if (shape.n_rows == 2)
+        for (; row < end; row++)
+            add_row(block, shape, row, 1, 2, sums);
+#pragma GCC unroll 2
+    for (int r = 0; r < shape.n_rows; r++)
+#pragma GCC unroll 8
+        for (int p = 0; p < N_PIXELS; p++)
+            if (p < block->n_pixels)
+                store_part(block->out + r * block->out_row_step + p * block->out_pixel_step,
+                           block->n_channels, sums[r][p]);
 }
 
 static void convolve_block(const FastvlmConvBlock *block)
 {
-    convolve_quarters(*block);
+    FastvlmConvBlock quarter = *block;
+
+    for (; quarter.n_channels > 0; quarter.n_channels -= 4) {
+        CONV_WITH_SHAPE(convolve_shape, &quarter);
+        quarter.input += 4;
+        quarter.weight += 4;
+        quarter.bias += 4;
+        quarter.out += 4;
+    }
 }
 
 void fastvlm_conv_dw_f32_neon(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
 {
-    static const FastvlmConvTier tier = {convolve_block, N_ROWS, N_PIXELS};
+    static const FastvlmConvTier tier = {convolve_block, N_PIXELS};
 
     if (is_conv_supported(conv))
         convolve(conv, &tier, tile);
