@@ -28,7 +28,7 @@ cat <<'TEXT'
 That was the demo model, which knows shapes, numbers and test patterns. Next:
 
     pipelines/show.sh                     the same video in a window, captions drawn on it
-    pipelines/subtitles.sh VIDEO OUT.vtt  subtitles of a video file
+    pipelines/caption-file.sh VIDEO       subtitles of a video file, and a copy with them in it
     meson devenv -C build --workdir .     a shell in which gst-launch-1.0 knows fastvlmcaption
                                           and fastvlm is a command:
         fastvlm caption pipelines/media/photo.jpg

@@ -22,9 +22,10 @@ build_packages=(
 )
 pipelines_packages=(
     gstreamer1.0-x gstreamer1.0-plugins-bad gstreamer1.0-libav
+    ffmpeg
 )
 tests_packages=(
-    g++ python3 gstreamer1.0-x gstreamer1.0-plugins-bad
+    g++ python3 gstreamer1.0-x gstreamer1.0-plugins-bad ffmpeg
 )
 # Their tests are skipped, and say so, where these are not to be had.
 optional_packages=(

@@ -56,20 +56,46 @@ check "demo.sh sees the red circle" grep -q '^\[0:.*red circle' demo.out
 check "demo.sh reaches the end of the video" grep -q '^\[0:2[5-9]\]' demo.out
 check "demo.sh says what is next" grep -q 'fastvlm caption' demo.out
 
-check "subtitles.sh writes WebVTT" \
-    "$root/pipelines/subtitles.sh" "$media/demo.webm" demo.vtt interval=3000000000
+check "caption-file.sh writes all three" \
+    "$root/pipelines/caption-file.sh" "$media/demo.webm" interval=3000000000
+cp output said
+check "caption-file.sh shows progress" grep -q '^caption-file: 100 %' said
 check "WebVTT has a header" grep -q '^WEBVTT' demo.vtt
 check "WebVTT has ten subtitles" lines_at_least 10 '-->' demo.vtt
-check "subtitles.sh writes SubRip" \
-    "$root/pipelines/subtitles.sh" "$media/demo.webm" demo.srt interval=3000000000
 check "SubRip has ten subtitles" lines_at_least 10 '-->' demo.srt
-check "subtitles.sh writes Matroska" \
-    "$root/pipelines/subtitles.sh" "$media/demo.webm" demo.mkv interval=3000000000
-check "Matroska has a subtitle track" grep -qa S_TEXT/UTF8 demo.mkv
-check "subtitles.sh refuses other files" fails "$root/pipelines/subtitles.sh" "$media/demo.webm" a.x
-check "subtitles.sh names a missing file" fails "$root/pipelines/subtitles.sh" nothing.webm a.vtt
-check "subtitles.sh fails where the element does" \
-    fails "$root/pipelines/subtitles.sh" "$media/demo.webm" b.vtt model-path=/nowhere
+tracks()
+{
+    ffprobe -v error -show_entries stream=codec_name -of csv=p=0 "$1" | tr '\n' ' '
+}
+check "Matroska has the video as it was and a text track" \
+    [ "$(tracks demo.captions.mkv)" = 'vp8 subrip ' ]
+ffmpeg -nostdin -v error -i demo.captions.mkv -map 0:s -f srt track.srt
+check "the text track is the SubRip file" diff -w demo.srt track.srt
+check "caption-file.sh leaves nothing else behind" \
+    [ "$(echo demo.*)" = 'demo.captions.mkv demo.err demo.out demo.srt demo.vtt' ]
+ffmpeg -nostdin -v error -f lavfi -i sine=duration=4 -i "$media/demo.webm" -c:v copy -t 4 "it's.mkv"
+check "caption-file.sh keeps the sound, whatever the file is called" \
+    "$root/pipelines/caption-file.sh" "it's.mkv" "so it is.mkv"
+tracks "so it is.mkv" >said
+check "sound and text are there" grep -q '^vp8 .* subrip $' said
+# refuses STATUS PATTERN ARGUMENT...: in one line
+refuses()
+{
+    local status=$1 pattern=$2
+    shift 2
+    "$root/pipelines/caption-file.sh" "$@" >said 2>&1
+    [ $? -eq "$status" ] && [ "$(wc -l <said)" -eq 1 ] && grep -q -e "^caption-file: .*$pattern" said
+}
+check "caption-file.sh refuses other files" refuses 2 'a.x ends in' "$media/demo.webm" a.x
+check "caption-file.sh names a missing file" refuses 1 'cannot read nothing' nothing.webm a.vtt
+check "caption-file.sh never writes over the video" refuses 1 'the video itself' "it's.mkv" "./it's.mkv"
+check "caption-file.sh says what the element says" \
+    refuses 1 '/nowhere' "$media/demo.webm" b.vtt model-path=/nowhere
+check "caption-file.sh names a property that is none" \
+    refuses 1 'no property "foo"' "$media/demo.webm" b.vtt foo=bar
+check "caption-file.sh refuses what is no video" refuses 1 'README' "$root/README.md" b.vtt
+check "nothing was written then" [ ! -e b.vtt ]
+check "caption-file.sh has --help" "$root/pipelines/caption-file.sh" --help
 
 check "show.sh says that there is no screen" fails "$root/pipelines/show.sh"
 VIDEO_SINK=fakevideosink check "show.sh shows the demo video" "$root/pipelines/show.sh"
