@@ -22,10 +22,11 @@ build_packages=(
 )
 pipelines_packages=(
     gstreamer1.0-x gstreamer1.0-plugins-bad gstreamer1.0-libav
-    ffmpeg
+    ffmpeg libespeak-ng-dev espeak-ng-data
 )
 tests_packages=(
     g++ python3 gstreamer1.0-x gstreamer1.0-plugins-bad ffmpeg
+    libespeak-ng-dev espeak-ng-data libgstrtspserver-1.0-dev gstreamer1.0-libav
 )
 # Their tests are skipped, and say so, where these are not to be had.
 optional_packages=(

@@ -49,7 +49,7 @@ def compile_alone(root, header, command):
 def commands(root, header, cc, cxx, flags):
     """The compilers that must take this header."""
     includes = [f"-I{os.path.join(root, directory)}" for directory in
-                ("engine", "engine/include", "gst-plugin", os.path.dirname(header))]
+                ("engine", "engine/include", "gst-plugin", "gst-speak", os.path.dirname(header))]
     if "avx512" in header:
         includes += ["-mavx512" + part for part in ("f", "cd", "bw", "dq", "vl")]
     if "avx2" in header or "emulate" in header:
