@@ -327,9 +327,10 @@ static void test_clock_eos(void)
     pass(h, GST_SECOND / 10);
     g_assert_true(gst_harness_push_event(h, gst_event_new_eos()));
     gboolean ended = FALSE;
+    GstTestClock *clock = gst_harness_get_testclock(h);
     for (int i = 0; i < 100 && !ended; i++) {
         GstEvent *event;
-        if (gst_test_clock_peek_id_count(gst_harness_get_testclock(h)) > 0) {
+        if (gst_test_clock_peek_id_count(clock) > 0) {
             gst_harness_crank_single_clock_wait(h);
         }
         g_usleep(5000);
@@ -338,6 +339,7 @@ static void test_clock_eos(void)
             gst_event_unref(event);
         }
     }
+    gst_object_unref(clock);
     g_assert_true(ended);
     GArray *samples = take(h, NULL);
     double first, last;
