@@ -5,12 +5,16 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <string.h>
+
 #include "private.h"
 
 #define GST_CAT_DEFAULT gst_fastvlm_speak_debug
 
-/* Behind the clock by more than this, the stream goes on from now. */
+/* Behind the clock by more than this, what was missed is silence and the sentence goes on now. */
 #define LATE (200 * GST_MSECOND)
+/* By more than this (the machine slept) the stream has a hole. */
+#define HOLE (10 * GST_SECOND)
 /* Longest buffer where the text leads. */
 #define LONGEST_MS 100
 
@@ -77,14 +81,17 @@ static GstClockTime get_time(const GstFastvlmSpeak *self, guint64 n_samples)
 }
 
 /* With the lock held. */
-static GstBuffer *make_buffer(GstFastvlmSpeak *self, guint n_samples)
+static GstBuffer *make_buffer(GstFastvlmSpeak *self, guint n_samples, gboolean silent)
 {
     GstBuffer *buffer = gst_buffer_new_allocate(NULL, n_samples * sizeof(gint16), NULL);
     GstMapInfo map;
 
     gst_buffer_map(buffer, &map, GST_MAP_WRITE);
     gint16 *samples = (gint16 *)(void *)map.data;
-    if (!gst_fastvlm_speech_pull(self->speech, samples, n_samples)) {
+    if (silent) {
+        memset(samples, 0, map.size);
+    }
+    if (silent || !gst_fastvlm_speech_pull(self->speech, samples, n_samples)) {
         GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_GAP);
     }
     for (guint i = 0; i < n_samples; i++) {
@@ -130,7 +137,7 @@ static GstFlowReturn push_until(GstFastvlmSpeak *self, GstClockTime to)
             const guint64 end = gst_util_uint64_scale(left, self->rate, GST_SECOND);
             n = end > self->n_samples ? (guint)MIN(n, end - self->n_samples) : 0;
         }
-        GstBuffer *buffer = flow == GST_FLOW_OK && n > 0 ? make_buffer(self, n) : NULL;
+        GstBuffer *buffer = flow == GST_FLOW_OK && n > 0 ? make_buffer(self, n, FALSE) : NULL;
         g_mutex_unlock(&self->lock);
         if (buffer == NULL) {
             break;
@@ -180,7 +187,7 @@ static gboolean wait_for_turn(GstFastvlmSpeak *self)
     }
     const GstClockTime next =
         GST_CLOCK_TIME_IS_VALID(self->origin) ? get_time(self, self->n_samples) : now;
-    if (!GST_CLOCK_TIME_IS_VALID(self->origin) || now > next + LATE || next > now + LATE) {
+    if (!GST_CLOCK_TIME_IS_VALID(self->origin) || now > next + HOLE || next > now + LATE) {
         self->discont = TRUE;
         self->origin = now;
         self->n_samples = 0;
@@ -205,6 +212,17 @@ static gboolean wait_for_turn(GstFastvlmSpeak *self)
     return result != GST_CLOCK_UNSCHEDULED;
 }
 
+/* How long the task was kept from its work, in samples, once that is too long to catch up with. */
+static guint count_missed(GstFastvlmSpeak *self)
+{
+    const GstClockTime now = get_now(self), next = get_time(self, self->n_samples);
+
+    if (!GST_CLOCK_TIME_IS_VALID(now) || now <= next + LATE) {
+        return 0;
+    }
+    return (guint)gst_util_uint64_scale(now - next, self->rate, GST_SECOND);
+}
+
 /* The next buffer of the task, or NULL; `ended` where all is said and the text is at its end. */
 static GstBuffer *next_buffer(GstFastvlmSpeak *self, gboolean *ended)
 {
@@ -216,7 +234,9 @@ static GstBuffer *next_buffer(GstFastvlmSpeak *self, gboolean *ended)
     }
     *ended = self->eos && !gst_fastvlm_speech_is_busy(self->speech);
     if (!self->flushing && !*ended && wait_for_turn(self) && self->playing && !self->flushing) {
-        buffer = make_buffer(self, self->rate * GST_FASTVLM_SPEAK_CHUNK_MS / 1000);
+        const guint missed = count_missed(self);
+        buffer = make_buffer(
+            self, missed > 0 ? missed : self->rate * GST_FASTVLM_SPEAK_CHUNK_MS / 1000, missed > 0);
     }
     g_mutex_unlock(&self->lock);
     return buffer;
