@@ -137,9 +137,15 @@ void camera_server_start(CameraServer *server, const CameraSetup *setup)
     GstRTSPMountPoints *mounts = gst_rtsp_server_get_mount_points(server->server);
     gst_rtsp_mount_points_add_factory(mounts, "/live", factory);
     g_object_unref(mounts);
-    for (int tries = 0; server->source == NULL && tries < 100; tries++) {
-        server->source = gst_rtsp_server_create_source(server->server, NULL, NULL);
-        g_usleep(server->source == NULL ? 50000 : 0);
+    /* Of a server that has just gone the port may be taken for a moment still. */
+    for (int tries = 0; server->source == NULL && tries < 200; tries++) {
+        GError *error = NULL;
+        server->source = gst_rtsp_server_create_source(server->server, NULL, &error);
+        if (server->source == NULL) {
+            g_test_message("listening: %s", error->message);
+            g_error_free(error);
+            g_usleep(50000);
+        }
     }
     g_assert_nonnull(server->source);
     g_source_set_callback(server->source, (GSourceFunc)(GCallback)gst_rtsp_server_io_func,
