@@ -36,7 +36,7 @@ typedef enum {
 #define GST_TYPE_FASTVLM_SPEAK_TIMING (gst_fastvlm_speak_timing_get_type())
 GType gst_fastvlm_speak_timing_get_type(void);
 
-GST_ELEMENT_REGISTER_DECLARE(fastvlmspeak);
+GST_ELEMENT_REGISTER_DECLARE(fastvlmspeak)
 
 G_END_DECLS
 
