@@ -29,6 +29,8 @@ That was the demo model, which knows shapes, numbers and test patterns. Next:
 
     pipelines/show.sh                     the same video in a window, captions drawn on it
     pipelines/caption-file.sh VIDEO       subtitles of a video file, and a copy with them in it
+    pipelines/watch-camera.sh rtsp://...  a camera watched for good, in lines of JSON
+    pipelines/narrate.sh                  the demo video, spoken
     meson devenv -C build --workdir .     a shell in which gst-launch-1.0 knows fastvlmcaption
                                           and fastvlm is a command:
         fastvlm caption pipelines/media/photo.jpg

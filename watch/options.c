@@ -11,7 +11,6 @@
 #define DAY_S 86400.0
 
 static GPtrArray *properties; /* while the command line is read */
-static char *speak_to;
 
 static gboolean take_property(const char *name, const char *value, gpointer data, GError **error)
 {
@@ -23,13 +22,6 @@ static gboolean take_property(const char *name, const char *value, gpointer data
     g_ptr_array_add(properties, g_str_equal(name, "--property")
                                     ? g_strdup(value)
                                     : g_strdup_printf("%s=%s", name + 2, value));
-    return TRUE;
-}
-
-static gboolean take_speak(const char *name, const char *value, gpointer data, GError **error)
-{
-    g_free(speak_to);
-    speak_to = g_strdup(value != NULL ? value : "");
     return TRUE;
 }
 
@@ -82,6 +74,7 @@ static gboolean check(const WatchOptions *options, GError **error)
 
 gboolean watch_options_parse(WatchOptions *options, int *argc, char ***argv, GError **error)
 {
+    gboolean speak = FALSE;
     const GOptionEntry entries[] = {
         {"cameras", 0, 0, G_OPTION_ARG_FILENAME, &options->cameras,
          "Cameras, one [NAME=]URL a line; - for standard input", "FILE"},
@@ -100,8 +93,9 @@ gboolean watch_options_parse(WatchOptions *options, int *argc, char ***argv, GEr
          "Seconds between looks at a camera (1)", "S"},
         {"record", 0, 0, G_OPTION_ARG_FILENAME, &options->record,
          "Keep a JPEG of the picture that raised an alert", "DIR"},
-        {"speak", 0, G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK, take_speak,
-         "Say it, too; with a WAV file, into that", "FILE"},
+        {"speak", 0, 0, G_OPTION_ARG_NONE, &speak, "Say it, too, by the loudspeaker", NULL},
+        {"speak-to", 0, 0, G_OPTION_ARG_FILENAME, &options->speak_to, "Say it into a WAV file",
+         "FILE"},
         {"voice", 0, 0, G_OPTION_ARG_STRING, &options->voice, "Voice or language that speaks (en)",
          "NAME"},
         {"protocol", 0, 0, G_OPTION_ARG_STRING, &options->protocol,
@@ -129,7 +123,9 @@ gboolean watch_options_parse(WatchOptions *options, int *argc, char ***argv, GEr
     g_option_context_free(context);
     g_ptr_array_add(properties, NULL);
     options->properties = (char **)g_ptr_array_free(properties, FALSE);
-    options->speak_to = g_steal_pointer(&speak_to);
+    if (speak && options->speak_to == NULL) {
+        options->speak_to = g_strdup("");
+    }
     return parsed && check(options, error);
 }
 

@@ -38,9 +38,9 @@ def environment(root, build, directory):
     env = dict(os.environ)
     env.pop("DISPLAY", None)
     env.pop("WAYLAND_DISPLAY", None)
-    env.update(GST_PLUGIN_PATH=f"{build}/gst-plugin", FASTVLM_MODELS=f"{root}/models",
+    env.update(GST_PLUGIN_PATH=f"{build}/gst-plugin:{build}/gst-speak", FASTVLM_MODELS=f"{root}/models",
                FASTVLM_BUILD=build, GST_REGISTRY=f"{build}/readme.registry",
-               PATH=f"{build}/engine/tools:{env['PATH']}", HOME=directory)
+               PATH=f"{build}/engine/tools:{build}/watch:{env['PATH']}", HOME=directory)
     return env
 
 

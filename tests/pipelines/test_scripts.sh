@@ -97,6 +97,30 @@ check "caption-file.sh refuses what is no video" refuses 1 'README' "$root/READM
 check "nothing was written then" [ ! -e b.vtt ]
 check "caption-file.sh has --help" "$root/pipelines/caption-file.sh" --help
 
+# A file stands in for a camera; nothing but JSON is on standard output.
+"$root/pipelines/watch-camera.sh" "film=$media/demo.webm" --interval 4 >watch.json 2>watch.err
+check "watch-camera.sh ends well with the file" [ $? -eq 0 ]
+check "watch-camera.sh complains of nothing" [ ! -s watch.err ]
+check "watch-camera.sh writes JSON alone" /usr/bin/python3 -c '
+import json
+lines = [json.loads(line) for line in open("watch.json")]
+assert all(line["camera"] == "film" for line in lines)
+assert sum(line["type"] == "caption" for line in lines) >= 4, lines
+assert lines[-1]["state"] == "ended", lines[-1]'
+check "many-cameras.sh watches several" "$root/pipelines/many-cameras.sh" "a=$media/demo.webm" \
+    "b=$media/demo.webm" --interval 9
+cp output said
+check "many-cameras.sh names the first" grep -q '"caption","camera":"a"' said
+check "many-cameras.sh names the second" grep -q '"caption","camera":"b"' said
+if [ -e "$FASTVLM_BUILD/gst-speak/libgstfastvlmspeak.so" ]; then
+    check "narrate.sh records what it says" "$root/pipelines/narrate.sh" --speak-to said.wav --interval 2
+    check "there is half a minute of it" [ "$(stat -c %s said.wav)" -gt $((22050 * 2 * 25)) ]
+fi
+for script in watch-camera many-cameras narrate; do
+    check "$script.sh has --help" "$root/pipelines/$script.sh" --help
+    check "$script.sh names a missing file" fails "$root/pipelines/$script.sh" nothing.webm
+done
+
 check "show.sh says that there is no screen" fails "$root/pipelines/show.sh"
 VIDEO_SINK=fakevideosink check "show.sh shows the demo video" "$root/pipelines/show.sh"
 VIDEO_SINK=fakevideosink check "show.sh names a missing file" fails "$root/pipelines/show.sh" nothing.webm
