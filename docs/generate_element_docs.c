@@ -283,6 +283,9 @@ static void print_messages(void)
            GST_FASTVLM_MESSAGE_NAME);
     print_answer_fields();
     printf(
+        "With `change-threshold`, a message of type `unchanged` (at most every 200 ms) says that "
+        "the caption "
+        "holds\nfor the sample whose times it has; the other fields are the caption's.\n\n"
         "An element message `fastvlm-alert` has the same fields, those of the answer that brought "
         "it "
         "about, but\n`type` is `alert` or `clear`, and further\n\n"

@@ -110,6 +110,7 @@ static void set_property(GObject *object, guint id, const GValue *value, GParamS
     }
     GST_OBJECT_LOCK(self);
     const gboolean known = gst_fastvlm_settings_set(&self->settings, id, value);
+    self->settings_serial++;
     GST_OBJECT_UNLOCK(self);
     if (!known) {
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
@@ -356,6 +357,7 @@ static void finalize(GObject *object)
     gst_fastvlm_settings_clear(&self->settings);
     gst_fastvlm_answer_unref(self->current);
     g_ptr_array_unref(self->requests);
+    gst_fastvlm_caption_forget_look(self);
     g_free(self->alert_on);
     gst_clear_caps(&self->caps);
     g_free(self->last_failure);

@@ -40,6 +40,8 @@ void gst_fastvlm_caption_reset_flow(GstFastvlmCaption *self)
     gst_video_info_init(&self->info);
     self->overlays = FALSE;
     self->asked_live = FALSE;
+    self->last_unchanged_us = 0;
+    gst_fastvlm_caption_forget_look(self);
     self->last_pts = self->last_span = GST_CLOCK_TIME_NONE;
     gst_fastvlm_sampler_reset(&self->sampler);
     g_mutex_lock(&self->text_lock);
@@ -87,7 +89,8 @@ static GstClockTime get_frame_duration(const GstFastvlmCaption *self, const GstB
 typedef struct {
     GstClockTime running_time;
     gboolean on_grid;
-    GPtrArray *requests; /* owned until it is in a sample; NULL: none */
+    GstFastvlmGrid *looks; /* owned until it is in a sample, as the next is; NULL: none */
+    GPtrArray *requests;   /* NULL: none */
 } Look;
 
 /* Time to the next sample, in the frame's own time. */
@@ -113,6 +116,7 @@ static GstFastvlmSample *make_sample(GstFastvlmCaption *self, const GstBuffer *b
         gst_segment_to_stream_time(&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
     sample->duration = get_span(self, buffer, look);
     sample->on_grid = look->on_grid;
+    sample->look = look->looks;
     sample->requests = look->requests;
     return sample;
 }
@@ -121,6 +125,8 @@ static void drop_sample(GstFastvlmCaption *self, GstFastvlmSample *sample, GstBu
 {
     GST_WARNING_OBJECT(self, "frame %" GST_PTR_FORMAT " cannot be read: not captioned", buffer);
     gst_fastvlm_stats_add_skipped(self->stats, 1);
+    gst_fastvlm_caption_forget_look(self);
+    gst_fastvlm_grid_unref(sample->look);
     g_clear_pointer(&sample->requests, g_ptr_array_unref);
     g_free(sample);
 }
@@ -191,6 +197,19 @@ static void check_live(GstFastvlmCaption *self)
     }
 }
 
+static void skip_unchanged(GstFastvlmCaption *self, const Rules *rules, const GstBuffer *buffer,
+                           const Look *look)
+{
+    const GstClockTime pts = GST_BUFFER_PTS(buffer);
+
+    gst_fastvlm_caption_tell_unchanged(
+        self, pts, look->running_time,
+        gst_segment_to_stream_time(&self->segment, GST_FORMAT_TIME, pts));
+    if (rules->mode == GST_FASTVLM_MODE_COMPLETE) {
+        gst_fastvlm_caption_prolong_text(self, pts, get_span(self, buffer, look));
+    }
+}
+
 static GstFlowReturn look_at(GstFastvlmCaption *self, const Rules *rules, GstBuffer *buffer)
 {
     Look look = {.running_time = get_running_time(self, buffer)};
@@ -200,8 +219,12 @@ static GstFlowReturn look_at(GstFastvlmCaption *self, const Rules *rules, GstBuf
     if (GST_CLOCK_TIME_IS_VALID(look.running_time)) {
         look.requests = gst_fastvlm_caption_take_requests(self);
     }
+    gst_fastvlm_stats_add_frame(self->stats, look.on_grid || look.requests != NULL);
+    if (look.on_grid && gst_fastvlm_caption_look(self, buffer, look.running_time, &look.looks)) {
+        skip_unchanged(self, rules, buffer, &look);
+        look.on_grid = FALSE;
+    }
     const gboolean sampled = look.on_grid || look.requests != NULL;
-    gst_fastvlm_stats_add_frame(self->stats, sampled);
     if (rules->mode == GST_FASTVLM_MODE_COMPLETE) {
         check_live(self);
         return sampled ? caption_complete(self, rules->worker, buffer, &look) : GST_FLOW_OK;
@@ -355,6 +378,7 @@ static gboolean start_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *even
 static void forget_stream(GstFastvlmCaption *self, gboolean reset_time)
 {
     gst_fastvlm_caption_forget(self);
+    gst_fastvlm_caption_forget_look(self);
     gst_fastvlm_sampler_reset(&self->sampler);
     self->last_pts = self->last_span = GST_CLOCK_TIME_NONE;
     if (reset_time) {

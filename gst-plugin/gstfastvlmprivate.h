@@ -6,6 +6,7 @@
  *     gstfastvlmnegotiate.c  caps, queries, events from downstream
  *     gstfastvlmtrigger.c    captions that somebody asks for
  *     gstfastvlmalerting.c   alerts
+ *     gstfastvlmlooking.c    samples that look like the last one
  *     gstfastvlmpublish.c    the worker's thread: answers, messages, warnings
  *
  * Three locks, never held together but where said, and never while posting, emitting or pushing:
@@ -48,6 +49,7 @@ struct _GstFastvlmCaption {
     /* Under the object lock. */
     GstFastvlmWorker *worker; /* NULL in READY and below */
     GstFastvlmSettings settings;
+    guint64 settings_serial;       /* grows with every property that is set */
     GstFastvlmAnswer *current;     /* the last final one, or NULL */
     GstClockTime current_duration; /* its text buffer's */
     GPtrArray *requests;           /* of GstFastvlmRequest: they wait for a frame */
@@ -81,6 +83,8 @@ struct _GstFastvlmCaption {
     GstClockTime last_span; /* between the last two frames' PTS, or GST_CLOCK_TIME_NONE */
     GstFastvlmSampler sampler;
     GstFastvlmCopier *copier;
+    GstFastvlmGrid *reference; /* how the last sample looked that went to the model; NULL: none */
+    gint64 last_unchanged_us;  /* monotonic, of the message */
 
     /* Of the worker's thread. */
     gint64 last_behind_us; /* of the warning; 0: none yet */
@@ -131,6 +135,24 @@ GPtrArray *gst_fastvlm_caption_take_requests(GstFastvlmCaption *self);
 /** Takes `event` and asks for a caption, if it is one that does; FALSE otherwise. */
 gboolean gst_fastvlm_caption_take_event(GstFastvlmCaption *self, GstEvent *event);
 
+/* gstfastvlmlooking.c */
+
+/**
+ * Whether a sample looks like the last one captioned.
+ *
+ * @param look  out: how it looks, a reference for its sample; NULL where it is alike, or where looks do
+ *              not matter
+ */
+gboolean gst_fastvlm_caption_look(GstFastvlmCaption *self, GstBuffer *buffer,
+                                  GstClockTime running_time, GstFastvlmGrid **look);
+
+/** Says that the current caption holds for this frame too. */
+void gst_fastvlm_caption_tell_unchanged(GstFastvlmCaption *self, GstClockTime pts,
+                                        GstClockTime running_time, GstClockTime stream_time);
+
+/** The next sample is captioned, however it looks. */
+void gst_fastvlm_caption_forget_look(GstFastvlmCaption *self);
+
 /* gstfastvlmalerting.c */
 
 /** A final answer to a standing prompt: an alert is raised, cleared, or neither. */
@@ -144,6 +166,10 @@ extern const GstFastvlmWorkerFuncs gst_fastvlm_caption_worker_funcs;
 
 /** The last final answer, a reference of the caller's, or NULL. */
 GstFastvlmAnswer *gst_fastvlm_caption_get_current(GstFastvlmCaption *self);
+
+/** Mode complete: the current caption goes on as text, for a frame that has none of its own. */
+void gst_fastvlm_caption_prolong_text(GstFastvlmCaption *self, GstClockTime pts,
+                                      GstClockTime duration);
 
 /** A flush or READY: no trace of an earlier caption is left. */
 void gst_fastvlm_caption_forget(GstFastvlmCaption *self);

@@ -105,6 +105,22 @@ static void push_text(GstFastvlmCaption *self, const GstFastvlmAnswer *answer, g
     g_mutex_unlock(&self->text_lock);
 }
 
+void gst_fastvlm_caption_prolong_text(GstFastvlmCaption *self, GstClockTime pts,
+                                      GstClockTime duration)
+{
+    GstFastvlmAnswer *current = gst_fastvlm_caption_get_current(self);
+
+    if (current == NULL) {
+        return;
+    }
+    g_mutex_lock(&self->text_lock);
+    if (self->text_pad != NULL) {
+        gst_fastvlm_text_pad_push_caption(self->text_pad, current->text, pts, duration);
+    }
+    g_mutex_unlock(&self->text_lock);
+    gst_fastvlm_answer_unref(current);
+}
+
 static void draw_text(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
 {
     GST_OBJECT_LOCK(self);

@@ -5,6 +5,8 @@
  */
 #include "gstfastvlmsettings.h"
 
+#include "gstfastvlmchange.h"
+
 #define MAX_RESOLUTION 4096
 #define MAX_THREADS 256
 
@@ -153,6 +155,15 @@ static const Property properties[] = {
     TIME(GST_FASTVLM_PROP_INTERVAL, interval, "interval", "Interval", LIVE, GST_SECOND,
          "Running time between samples, ns (0: every frame in mode complete, as often as the model "
          "can in mode live)"),
+    NUMBER(GST_FASTVLM_PROP_CHANGE_THRESHOLD, G_TYPE_DOUBLE, change_threshold, "change-threshold",
+           "Change threshold", LIVE, 0, 1, 0,
+           "Share of a coarse grid that must have changed since the last sample captioned, or a "
+           "sample is not captioned again but told of as unchanged; 0.02 is a good start (0: off)"),
+    STRING(GST_FASTVLM_PROP_CHANGE_MASK, change_mask, "change-mask", "Change mask", LIVE, NULL,
+           "Parts of the picture whose change does not count, as a clock's: x,y,width,height in "
+           "pixels or with % in shares, and semicolons between several (none: all counts)"),
+    TIME(GST_FASTVLM_PROP_MAX_AGE, max_age, "max-age", "Max age", LIVE, 60 * GST_SECOND,
+         "Running time after which a sample is captioned even if nothing changed, ns (0: never)"),
     ENUM(GST_FASTVLM_PROP_TRIGGER, trigger, "trigger", "Trigger", LIVE,
          gst_fastvlm_trigger_get_type, GST_FASTVLM_TRIGGER_INTERVAL,
          "What chooses the frames that are captioned, beside the signal and the event that ask for "
@@ -437,6 +448,18 @@ static gboolean check_prompts(const char *prompts, GError **error)
     return FALSE;
 }
 
+static gboolean check_mask(const char *mask, GError **error)
+{
+    if (gst_fastvlm_mask_parse(mask, NULL)) {
+        return TRUE;
+    }
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                "change-mask=%s: expected x,y,width,height in pixels or with %%, and semicolons "
+                "between several, as 70%%,0,30%%,10%%",
+                mask);
+    return FALSE;
+}
+
 gboolean gst_fastvlm_settings_check(guint id, const GValue *value, GError **error)
 {
     switch (id) {
@@ -444,6 +467,8 @@ gboolean gst_fastvlm_settings_check(guint id, const GValue *value, GError **erro
         return check_resolution(g_value_get_uint(value), error);
     case GST_FASTVLM_PROP_PROMPTS:
         return check_prompts(g_value_get_string(value), error);
+    case GST_FASTVLM_PROP_CHANGE_MASK:
+        return check_mask(g_value_get_string(value), error);
     case GST_FASTVLM_PROP_CHOICES:
         return check_choices(g_value_get_string(value), error);
     default:
@@ -475,6 +500,6 @@ static gboolean check_alerts(const GstFastvlmSettings *settings, GError **error)
 gboolean gst_fastvlm_settings_check_all(const GstFastvlmSettings *settings, GError **error)
 {
     return check_resolution(settings->resolution, error) &&
-           check_prompts(settings->prompts, error) && check_choices(settings->choices, error) &&
-           check_alerts(settings, error);
+           check_prompts(settings->prompts, error) && check_mask(settings->change_mask, error) &&
+           check_choices(settings->choices, error) && check_alerts(settings, error);
 }

@@ -49,6 +49,9 @@ enum {
     GST_FASTVLM_PROP_RESOLUTION,
     GST_FASTVLM_PROP_FIT,
     GST_FASTVLM_PROP_INTERVAL,
+    GST_FASTVLM_PROP_CHANGE_THRESHOLD,
+    GST_FASTVLM_PROP_CHANGE_MASK,
+    GST_FASTVLM_PROP_MAX_AGE,
     GST_FASTVLM_PROP_TRIGGER,
     GST_FASTVLM_PROP_MODE,
     GST_FASTVLM_PROP_ALERT_ON,
@@ -77,7 +80,10 @@ typedef struct {
     guint threads;
     guint resolution; /* pixels */
     FastvlmFit fit;
-    guint64 interval; /* ns */
+    guint64 interval;        /* ns */
+    double change_threshold; /* 0: looks do not matter */
+    char *change_mask;       /* as gst_fastvlm_mask_parse() takes it; NULL: none */
+    guint64 max_age;         /* ns; 0: no limit */
     GstFastvlmTrigger trigger;
     GstFastvlmMode mode;
     char *alert_on; /* some of the choices, between commas; NULL or "": no alerts */

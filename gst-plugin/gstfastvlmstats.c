@@ -87,6 +87,13 @@ void gst_fastvlm_stats_add_skipped(GstFastvlmStats *stats, guint n_skipped)
     g_mutex_unlock(&stats->lock);
 }
 
+void gst_fastvlm_stats_add_unchanged(GstFastvlmStats *stats)
+{
+    g_mutex_lock(&stats->lock);
+    stats->unchanged++;
+    g_mutex_unlock(&stats->lock);
+}
+
 void gst_fastvlm_stats_add_through(GstFastvlmStats *stats, GstClockTime inside)
 {
     g_mutex_lock(&stats->lock);

@@ -58,6 +58,9 @@ void gst_fastvlm_stats_reset(GstFastvlmStats *stats);
 void gst_fastvlm_stats_add_frame(GstFastvlmStats *stats, gboolean sampled);
 void gst_fastvlm_stats_add_skipped(GstFastvlmStats *stats, guint n_skipped);
 
+/** A sample looked like the last one captioned. */
+void gst_fastvlm_stats_add_unchanged(GstFastvlmStats *stats);
+
 /** A frame left `inside` nanoseconds after it came in. */
 void gst_fastvlm_stats_add_through(GstFastvlmStats *stats, GstClockTime inside);
 

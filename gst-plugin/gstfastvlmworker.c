@@ -29,7 +29,11 @@ static void free_sample(GstFastvlmWorker *worker, GstFastvlmSample *sample)
     }
     if (!sample->captioned) {
         gst_fastvlm_stats_add_skipped(worker->stats, 1);
+        if (sample->look != NULL) {
+            g_atomic_int_set(&sample->look->is_lost, 1);
+        }
     }
+    gst_fastvlm_grid_unref(sample->look);
     gst_fastvlm_frame_clear(&sample->frame);
     g_clear_pointer(&sample->requests, g_ptr_array_unref);
     g_free(sample);

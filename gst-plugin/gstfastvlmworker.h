@@ -18,6 +18,7 @@
 
 #include <gst/gst.h>
 
+#include "gstfastvlmchange.h"
 #include "gstfastvlmframe.h"
 #include "gstfastvlmmeta.h"
 #include "gstfastvlmsettings.h"
@@ -49,6 +50,7 @@ typedef struct {
     GstClockTime duration; /* to the next sample, in PTS's time; mode complete alone */
     gboolean complete;     /* mode complete */
     gboolean on_grid;      /* the settings' prompts are to be asked */
+    GstFastvlmGrid *look;  /* a reference; told where no caption comes of it; NULL: none */
     GPtrArray *requests;   /* of GstFastvlmRequest, owned; NULL: none */
     gboolean captioned;    /* set when its final answer is out */
     guint64 ticket;        /* the worker's, mode complete */
