@@ -299,7 +299,9 @@ static void print_messages(void)
         "- PROGRESS, code `loading`, while a model loads.\n"
         "- WARNING with details, field `reason`: `behind` where captions fall behind (with "
         "`skipped`,\n  `total-ms`, `interval`; at most every 30 s), `complete-live` where mode "
-        "`complete` runs behind a\n  live source.\n"
+        "`complete` runs behind a\n  live source, `repetition` and `not-finite` where a caption "
+        "was cut short (with "
+        "`sequence`; at most every\n  30 s).\n"
         "- ERROR where a model is missing or broken: RESOURCE (not found, cannot be read, no "
         "memory) or\n  LIBRARY (damaged, unsupported, wrong settings); the text names the file and "
         "the remedy.\n\n");

@@ -169,9 +169,13 @@ static gboolean answer_prompt(Caption *caption, FastvlmResult *result, GError **
     return fastvlm_session_generate(caption->worker->session, &params, result, error);
 }
 
-/* Whether a failure ends the worker: what a changed property could mend does not, in mode live. */
+/* Whether a failure ends the worker: what a changed property could mend does not, in mode live, and a
+ * frame that the model computes no finite numbers of (FORMAT) does not at all. */
 static gboolean is_fatal(const GError *error, const GstFastvlmSample *sample)
 {
+    if (g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT)) {
+        return FALSE;
+    }
     return sample->complete || !(g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT) ||
                                  g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT));
 }

@@ -89,6 +89,7 @@ struct _GstFastvlmCaption {
     /* Of the worker's thread. */
     gint64 last_behind_us; /* of the warning; 0: none yet */
     gint64 last_failed_us;
+    gint64 last_bad_end_us;
     char *last_failure;
 };
 

@@ -121,6 +121,16 @@ void gst_fastvlm_caption_prolong_text(GstFastvlmCaption *self, GstClockTime pts,
     gst_fastvlm_answer_unref(current);
 }
 
+/* In live the same words again are no news, to eyes and ears downstream. */
+static gboolean is_repeated(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
+{
+    GST_OBJECT_LOCK(self);
+    const gboolean repeated = !self->settings.repeat && self->current != NULL &&
+                              g_str_equal(self->current->text, answer->text);
+    GST_OBJECT_UNLOCK(self);
+    return repeated;
+}
+
 static void draw_text(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
 {
     GST_OBJECT_LOCK(self);
@@ -136,10 +146,36 @@ static void make_current(GstFastvlmCaption *self, GstFastvlmAnswer *answer,
 {
     const GstClockTime estimate = estimate_duration(self, answer);
     const GstClockTime duration = sample->complete ? sample->duration : estimate;
+    const gboolean is_news = sample->complete || !is_repeated(self, answer);
 
     set_current(self, gst_fastvlm_answer_ref(answer), duration);
     draw_text(self, answer);
-    push_text(self, answer, sample->complete, duration);
+    if (is_news) {
+        push_text(self, answer, sample->complete, duration);
+    }
+}
+
+/* An answer that ended badly: told of at most every 30 s, whatever the reason. */
+static void warn_bad_end(GstFastvlmCaption *self, const GstFastvlmAnswer *answer,
+                         FastvlmFinishReason reason)
+{
+    const gint64 now_us = g_get_monotonic_time();
+
+    if ((reason != FASTVLM_FINISH_REPETITION && reason != FASTVLM_FINISH_NOT_FINITE) ||
+        (self->last_bad_end_us != 0 &&
+         now_us - self->last_bad_end_us < GST_FASTVLM_WARNING_INTERVAL_US)) {
+        return;
+    }
+    self->last_bad_end_us = now_us;
+    GST_ELEMENT_WARNING_WITH_DETAILS(
+        self, LIBRARY, FAILED,
+        ("A caption was cut short: %s.",
+         reason == FASTVLM_FINISH_REPETITION
+             ? "the model repeated itself; another prompt or some temperature may help"
+             : "the model computed numbers that are not finite; its weights may be damaged"),
+        ("caption %" G_GUINT64_FORMAT "; told again in 30 s at the earliest", answer->sequence),
+        ("reason", G_TYPE_STRING, reason == FASTVLM_FINISH_REPETITION ? "repetition" : "not-finite",
+         "sequence", G_TYPE_UINT64, answer->sequence, NULL));
 }
 
 static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastvlmSample *sample,
@@ -160,6 +196,9 @@ static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastv
     gst_element_post_message(
         GST_ELEMENT(self),
         gst_message_new_element(GST_OBJECT(self), gst_structure_copy(structure)));
+    if (result != NULL) {
+        warn_bad_end(self, answer, result->finish_reason);
+    }
     if (result != NULL && !answer->is_one_off) {
         gst_fastvlm_caption_judge_alert(self, answer);
     }

@@ -197,6 +197,9 @@ static const Property properties[] = {
     TIME(GST_FASTVLM_PROP_TEXT_REPEAT, text_repeat, "text-repeat", "Text repeat", LIVE, 0,
          "Push the current caption on text_src again in slices this long, ns (0: off), for a live "
          "textoverlay that must change at once"),
+    NUMBER(GST_FASTVLM_PROP_REPEAT, G_TYPE_BOOLEAN, repeat, "repeat", "Repeat", LIVE, 0, 1, 0,
+           "Push a caption on text_src also if it is the same as the last, in mode live; in "
+           "complete every one is pushed"),
 };
 
 static const Property *find_property(guint id)

@@ -66,6 +66,7 @@ enum {
     GST_FASTVLM_PROP_OVERLAY,
     GST_FASTVLM_PROP_FONT_DESC,
     GST_FASTVLM_PROP_TEXT_REPEAT,
+    GST_FASTVLM_PROP_REPEAT,
     GST_FASTVLM_PROP_NICE,
     GST_FASTVLM_N_SETTINGS, /* the element's read-only properties follow */
 };
@@ -98,6 +99,7 @@ typedef struct {
     gboolean overlay;
     char *font_desc;     /* NULL: the default */
     guint64 text_repeat; /* ns */
+    gboolean repeat;
     gint nice;
 } GstFastvlmSettings;
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/choices.h"
+#include "api/repetition.h"
 #include "api/session.h"
 #include "language/sampler.h"
 #include "text/prompt.h"
@@ -29,7 +30,9 @@ typedef struct {
     FastvlmUtf8Stream utf8;
     GString *text;
     GArray *ids;
+    GArray *text_ends; /* of gsize: where the text of each id ends */
     double sum_log_probability;
+    int n_weighed; /* tokens in it, where that is not the answer's number */
     FastvlmFinishReason finish_reason;
 } Answer;
 
@@ -40,6 +43,7 @@ static void clear_answer(Answer *answer)
     g_array_unref(answer->suffix);
     g_array_unref(answer->sequence);
     g_array_unref(answer->ids);
+    g_array_unref(answer->text_ends);
     g_string_free(answer->text, TRUE);
 }
 
@@ -200,6 +204,7 @@ static void add_text(Answer *answer, int id)
 
     fastvlm_utf8_stream_feed(&answer->utf8, bytes, n_bytes, answer->text);
     drop_nul(answer->text, from);
+    g_array_append_val(answer->text_ends, answer->text->len);
     if (answer->params->on_text)
         answer->params->on_text(answer->text->str + from, id, answer->params->on_text_data);
 }
@@ -231,10 +236,41 @@ static gboolean is_stop(const Answer *answer, int id)
     return !answer->params->ignore_stop && (id == stop_ids[0] || id == stop_ids[1]);
 }
 
+/** Whether the answer goes round in circles; then it is cut to the first round. */
+static gboolean cut_repetition(Answer *answer)
+{
+    const int n = answer->params->ignore_stop
+                      ? 0
+                      : fastvlm_repetition_find((const gint32 *)(void *)answer->ids->data,
+                                                (int)answer->ids->len);
+
+    if (n == 0)
+        return FALSE;
+    answer->n_weighed = (int)answer->ids->len;
+    g_array_set_size(answer->ids, (guint)n);
+    g_string_truncate(answer->text, g_array_index(answer->text_ends, gsize, n - 1));
+    answer->utf8 = (FastvlmUtf8Stream){0};
+    answer->finish_reason = FASTVLM_FINISH_REPETITION;
+    return TRUE;
+}
+
+/** Numbers that are none end an answer, with what there is of it; takes `problem`. */
+static gboolean end_badly(Answer *answer, GError *problem, GError **error)
+{
+    if (!g_error_matches(problem, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT)) {
+        g_propagate_error(error, problem);
+        return FALSE;
+    }
+    g_error_free(problem);
+    answer->finish_reason = FASTVLM_FINISH_NOT_FINITE;
+    return TRUE;
+}
+
 /** From the first token, already chosen, to the end. */
 static gboolean decode(Answer *answer, int id, GError **error)
 {
     FastvlmTimeline *timeline = &answer->session->timeline;
+    GError *problem = NULL;
 
     while (!is_stop(answer, id)) {
         int n_more;
@@ -246,8 +282,11 @@ static gboolean decode(Answer *answer, int id, GError **error)
             answer->finish_reason = FASTVLM_FINISH_LENGTH;
             return TRUE;
         }
-        if (!fastvlm_timeline_advance(timeline, id, n_more, error) || !choose(answer, &id, error))
-            return FALSE;
+        if (cut_repetition(answer))
+            return TRUE;
+        if (!fastvlm_timeline_advance(timeline, id, n_more, &problem) ||
+            !choose(answer, &id, &problem))
+            return end_badly(answer, problem, error);
     }
     answer->finish_reason = FASTVLM_FINISH_STOP;
     return TRUE;
@@ -256,7 +295,8 @@ static gboolean decode(Answer *answer, int id, GError **error)
 static void fill_result(Answer *answer, FastvlmResult *result)
 {
     const gboolean stopped = answer->finish_reason == FASTVLM_FINISH_STOP;
-    const guint n_chosen = answer->ids->len + (stopped ? 1 : 0);
+    const int n_chosen =
+        answer->n_weighed > 0 ? answer->n_weighed : (int)answer->ids->len + (stopped ? 1 : 0);
 
     fastvlm_utf8_stream_flush(&answer->utf8, answer->text);
     result->n_tokens = (int)answer->ids->len;
@@ -341,6 +381,7 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
     answer.suffix = g_array_new(FALSE, FALSE, sizeof(gint32));
     answer.sequence = g_array_new(FALSE, FALSE, sizeof(gint32));
     answer.ids = g_array_new(FALSE, FALSE, sizeof(gint32));
+    answer.text_ends = g_array_new(FALSE, FALSE, sizeof(gsize));
     answer.text = g_string_new(NULL);
     ok = (!answer.params->choices ||
           fastvlm_choices_init(&answer.choices, session->model, answer.params->choices, error)) &&

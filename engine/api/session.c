@@ -11,7 +11,7 @@
 
 const char *fastvlm_finish_reason_to_string(FastvlmFinishReason reason)
 {
-    static const char *const names[] = {"stop", "length", "choice"};
+    static const char *const names[] = {"stop", "length", "choice", "repetition", "not_finite"};
 
     return names[reason];
 }

@@ -234,7 +234,7 @@ static void test_fatal_caption_live(void)
     Fixture *fixture = fixture_new("interval=0", CAPS);
     guint i = 0;
 
-    fake.generate_error = FASTVLM_ERROR_FORMAT;
+    fake.generate_error = FASTVLM_ERROR_UNSUPPORTED;
     while (count_messages(fixture, GST_MESSAGE_ERROR, NULL) == 0) {
         g_assert_cmpint(push_frame(fixture, 0x808080, i++ * FRAME_DURATION), ==, GST_FLOW_OK);
         g_usleep(5000);

@@ -40,6 +40,7 @@ static const struct {
     {"overlay", "false", TRUE},
     {"font-desc", NULL, TRUE},
     {"text-repeat", "0", TRUE},
+    {"repeat", "false", TRUE},
     {"nice", "10", FALSE},
 };
 
@@ -128,6 +129,7 @@ static void test_round_trip(void)
         {"overlay", "true"},
         {"font-desc", "Serif 12"},
         {"text-repeat", "500000000"},
+        {"repeat", "true"},
         {"nice", "0"},
     };
     GstElement *element = gst_object_ref_sink(gst_element_factory_make("fastvlmcaption", NULL));

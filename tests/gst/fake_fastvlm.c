@@ -514,7 +514,7 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
     *result = (FastvlmResult){
         .text = g_strstrip(g_string_free(text, FALSE)),
         .n_tokens = n_tokens,
-        .finish_reason = FASTVLM_FINISH_STOP,
+        .finish_reason = fake.finish_reason,
         .choice = -1,
         .confidence = 0.5,
         .encode_ms = fake.encode_ms,

@@ -22,6 +22,7 @@ typedef struct {
     gint n_tokens;       /* 4 at least */
     const char *ending;  /* of tokens from the fifth on; NULL: " and so on" */
     gint generate_error; /* a FastvlmError, or -1 */
+    FastvlmFinishReason finish_reason;
     double first_choice; /* probability of the first choice */
     gint deaf;           /* the engine hears of a cancellation this many ms late */
 } FakeKnobs;

@@ -28,12 +28,14 @@ typedef struct _FastvlmSession FastvlmSession;
 #define FASTVLM_DEFAULT_MAX_TOKENS 64
 
 typedef enum {
-    FASTVLM_FINISH_STOP,   /* the model ended its answer */
-    FASTVLM_FINISH_LENGTH, /* max_tokens were made, or the context is full */
-    FASTVLM_FINISH_CHOICE, /* the answer is one of the choices */
+    FASTVLM_FINISH_STOP,       /* the model ended its answer */
+    FASTVLM_FINISH_LENGTH,     /* max_tokens were made, or the context is full */
+    FASTVLM_FINISH_CHOICE,     /* the answer is one of the choices */
+    FASTVLM_FINISH_REPETITION, /* it went round in circles: it ends with the first round */
+    FASTVLM_FINISH_NOT_FINITE, /* the model computed a logit that is no number: it ends before that */
 } FastvlmFinishReason;
 
-/** "stop", "length", "choice". */
+/** "stop", "length", "choice", "repetition", "not_finite". */
 FASTVLM_API const char *fastvlm_finish_reason_to_string(FastvlmFinishReason reason);
 
 /**
@@ -75,7 +77,7 @@ typedef struct {
     const gint32 *suffix_ids; /* [n_suffix_ids] */
     int n_suffix_ids;
     gboolean use_ids;     /* take the two above and no prompt */
-    gboolean ignore_stop; /* go on to max_tokens whatever is chosen */
+    gboolean ignore_stop; /* go on to max_tokens whatever is chosen, in circles too */
     gboolean no_draft;    /* without guesses; see fastvlm_session_generate() */
 } FastvlmGenerateParams;
 
@@ -139,7 +141,7 @@ FASTVLM_API void fastvlm_session_clear_image(FastvlmSession *session);
  * @param params  NULL: the defaults
  * @param result  out, set on success alone; clear it with fastvlm_result_clear()
  * Errors: ARGUMENT, LIMIT (the prompt does not fit the context), UNSUPPORTED (the checkpoint has no
- * tokenizer files and no ids are given), FORMAT (the weights give no finite logits), CANCELLED.
+ * tokenizer files and no ids are given), FORMAT (not even the first logits are finite), CANCELLED.
  */
 FASTVLM_API gboolean fastvlm_session_generate(FastvlmSession *session,
                                               const FastvlmGenerateParams *params,
