@@ -339,10 +339,11 @@ static void test_matroska(void)
 /* Live, in a muxer: video does not wait for captions, and those there are get into the file. */
 static void test_matroska_live(void)
 {
-    Run *run = run_new(LIVE_SOURCE, 60,
-                       "fastvlmcaption interval=200000000 name=c ! matroskamux name=m ! "
-                       "filesink location=FILE c.text_src ! m.",
-                       "live.mkv");
+    Run *run =
+        run_new(LIVE_SOURCE, 60,
+                "fastvlmcaption interval=200000000 repeat=true name=c ! matroskamux name=m ! "
+                "filesink location=FILE c.text_src ! m.",
+                "live.mkv");
 
     fake.token_ms = 20;
     play_to_the_end(run);
