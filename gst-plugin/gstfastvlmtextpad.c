@@ -73,6 +73,8 @@ static void note_flow(GstFastvlmTextPad *self, const GstFastvlmTextBatch *batch,
 {
     const gboolean heard = flow != GST_FLOW_NOT_LINKED && flow != GST_FLOW_FLUSHING;
 
+    /* The peer has started: it has not heard of the current caption yet. */
+    self->track.announce |= self->retry_us != 0 && flow == GST_FLOW_OK;
     self->retry_us = flow == GST_FLOW_FLUSHING ? g_get_monotonic_time() + RETRY_INTERVAL : 0;
     if (has_text) {
         gst_fastvlm_text_track_note(&self->track, batch, flow == GST_FLOW_OK, heard);
