@@ -147,8 +147,9 @@ static gboolean measure_model(const BenchGrid *grid, int index, BenchPlotLine *l
 static gboolean write_plot(const BenchGrid *grid, const BenchPlotLine *lines, OutputFile *file,
                            GError **error)
 {
-    char *subtitle = g_strdup_printf("median of %d runs; prompt of %d tokens and the picture's; %s",
-                                     grid->n_runs, BENCH_TEXT_TOKENS, fastvlm_cpu_tier());
+    char *subtitle = g_strdup_printf(
+        "median of %d run%s; prompt of %d tokens and the picture's; %s", grid->n_runs,
+        grid->n_runs > 1 ? "s" : "", BENCH_TEXT_TOKENS, fastvlm_cpu_tier());
     BenchPlot plot = {
         .title = "Time to first token",
         .subtitle = subtitle,

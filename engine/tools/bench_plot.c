@@ -42,7 +42,7 @@ static int place_x(const Drawing *drawing, int resolution)
     const BenchPlot *plot = drawing->plot;
     double first = plot->resolution[0], last = plot->resolution[plot->n_resolutions - 1];
     double at = last > first ? log(resolution / first) / log(last / first) : 0.5;
-    return LEFT + 250 + (int)lround(at * (WIDTH - LEFT - RIGHT - 450));
+    return LEFT + 450 + (int)lround(at * (WIDTH - LEFT - RIGHT - 650));
 }
 
 static int place_y(const Drawing *drawing, double value)
@@ -126,11 +126,22 @@ static void draw_axes(Drawing *drawing)
              "resolution of the encoder's input, pixels");
 }
 
+/* Values of the slowest line stand above it, those of others below theirs: between two is room. */
+static gboolean is_slowest(const BenchPlot *plot, int index)
+{
+    for (int other = 0; other < plot->n_lines; other++) {
+        if (plot->lines[other].value[0] > plot->lines[index].value[0])
+            return FALSE;
+    }
+    return TRUE;
+}
+
 static void draw_line(Drawing *drawing, int index)
 {
     const BenchPlot *plot = drawing->plot;
     const BenchPlotLine *line = &plot->lines[index];
     const char *colour = colours[index % N_COLOURS];
+    gboolean above = is_slowest(plot, index);
     g_string_append_printf(drawing->svg,
                            "<path fill=\"none\" stroke-width=\"22\" stroke=\"%s\" d=\"", colour);
     for (int i = 0; i < plot->n_resolutions; i++)
@@ -144,7 +155,10 @@ static void draw_line(Drawing *drawing, int index)
         g_string_append_printf(drawing->svg,
                                "<g fill=\"%s\" transform=\"translate(%d %d)\">%s</g>\n", colour, x,
                                y, markers[index % N_MARKERS]);
-        add_text(drawing, x - 40, y - 100, "text-anchor=\"end\" font-size=\"120\"", text);
+        if (above)
+            add_text(drawing, x - 40, y - 100, "text-anchor=\"end\" font-size=\"120\"", text);
+        else
+            add_text(drawing, x + 40, y + 190, "font-size=\"120\"", text);
         g_free(text);
     }
 }

@@ -25,10 +25,11 @@ UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # of metadata
 TYPES = {"f32": (0, 4, 1), "q4_0": (2, 18, 32), "q8_0": (8, 34, 32)}  # id, bytes of so many values
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # kinds of tokens
 ALIGNMENT = 32
+CHUNK = 1 << 22  # values at a time, a multiple of 32
 
 
 def read_tensors(path):
-    """[(name, f32 array read when asked for)] of a BF16 model.safetensors."""
+    """(name, shape, bits) of each tensor of a BF16 model.safetensors, read when looked at."""
     with open(path + "/model.safetensors", "rb") as file:
         size = struct.unpack("<Q", file.read(8))[0]
         header = json.loads(file.read(size))
@@ -137,9 +138,12 @@ def main():
     with open(out, "wb") as file:
         file.write(padded(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries)) +
                           b"".join(entries) + header))
-        for name, shape, bits in tensors:
-            values = (bits.astype(np.uint32) << 16).view(np.float32)
-            file.write(padded(quantize(values, matrix_kind if len(shape) == 2 else "f32")))
+        for _, shape, bits in tensors:
+            kind = matrix_kind if len(shape) == 2 else "f32"
+            for begin in range(0, bits.size, CHUNK):
+                values = bits[begin:begin + CHUNK].astype(np.uint32) << 16
+                file.write(quantize(values.view(np.float32), kind))
+            file.write(b"\0" * (-file.tell() % ALIGNMENT))
 
 
 if __name__ == "__main__":
