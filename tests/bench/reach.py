@@ -258,7 +258,7 @@ def print_products(log):
     print("\n| product | Gop/s | share of the ceiling |\n| --- | --- | --- |")
     for key in rounds[0]:
         name = key.split()[0]
-        if name == "ceiling":
+        if "ceiling " + name not in rounds[0]:  # a ceiling itself, or a type that has none
             continue
         values = [r[key] / r["ceiling " + name] for r in rounds if key in r]
         print(f"| {key} | {median_of(rounds, key)} | {statistics.median(values):.2f} |")
