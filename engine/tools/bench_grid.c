@@ -191,8 +191,6 @@ int bench_grid(const BenchGrid *grid, const ToolCommand *command)
 {
     GError *error = NULL;
     OutputFile file = {NULL, NULL};
-    if (loading_check_precision(&grid->common) != EXIT_OK)
-        return EXIT_FAILED;
     int code = check_models(grid, command);
     if (code != EXIT_OK)
         return code;
