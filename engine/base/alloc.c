@@ -22,8 +22,8 @@ static float *try_alloc(gsize n_rows, gsize n_columns)
     if (!g_size_checked_mul(&n_floats, n_rows, n_columns) ||
         !g_size_checked_mul(&n_bytes, MAX(n_floats, 1), sizeof(float)))
         return NULL;
-    /* Weights are gigabytes: huge pages spare half a million page faults and most TLB misses. */
-    if (n_bytes >= 4 * HUGE_PAGE_BYTES)
+    /* Columns of a tensor are read a row apart, which on small pages is a page apart. */
+    if (n_bytes >= HUGE_PAGE_BYTES / 4)
         alignment = HUGE_PAGE_BYTES;
     if (!g_size_checked_add(&n_bytes, n_bytes, alignment - 1))
         return NULL;

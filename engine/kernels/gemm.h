@@ -17,6 +17,8 @@
  *     int8   a = scale_a [row] * integer (-127 .. 127), scale_a = max |a| / 127; b likewise by column;
  *            c = ((float)(sum of integers) * scale_a) * scale_b: the same bytes on every tier
  *
+ * What a layer does to its sums comes as an epilogue, block by block, while they are in the cache.
+ *
  * An int8 row of a with NaN or infinity makes a row of NaN; one with nothing above 2^-100 counts as 0.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -63,8 +65,23 @@ static inline float fastvlm_int8_scale(float largest, float *inverse)
  */
 #define FASTVLM_ROUNDED_ROW_BYTES(k) (((size_t)(k) + 15) / 16 * 64 + 64)
 
-/** A product. Columns of b begin at a panel; `b`, `scale_b` and `offset_b` point to the first. */
+/** c = residual + activation(c * scale + bias); NULL and 0 leave a step out. */
 typedef struct {
+    const float *scale;    /* [n_columns] */
+    const float *bias;     /* [n_columns] */
+    const float *residual; /* [n_rows, n_columns], not c */
+    size_t ldr;            /* floats from one row of it to the next */
+    int gelu;
+} FastvlmEpilogue;
+
+typedef struct FastvlmGemm FastvlmGemm;
+
+/** Finishes rows row .. row + n_rows - 1 of columns column .. column + n_columns - 1 of c. */
+typedef void (*FastvlmFinishFunc)(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                                  int n_columns);
+
+/** A product. Columns of b begin at a panel; `b`, `scale_b` and `offset_b` point to the first. */
+struct FastvlmGemm {
     const void *a;           /* f32 rows [n_rows, k], or what round_rows_* wrote */
     size_t lda;              /* f32: floats from one row to the next; else unused */
     const float *scale_a;    /* int8: [n_rows] */
@@ -76,6 +93,18 @@ typedef struct {
     int n_rows;
     int n_columns;
     int k;
-} FastvlmGemm;
+    FastvlmEpilogue epilogue;
+    FastvlmFinishFunc finish; /* the tier's finish_f32, called once for each element; NULL: none */
+};
+
+/** What a product calls when the sums of `n_columns` columns, or as many as there are, are complete. */
+static inline void fastvlm_gemm_finish(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                                       int n_columns)
+{
+    const int n_left = gemm->n_columns - column;
+
+    if (gemm->finish)
+        gemm->finish(gemm, row, n_rows, column, n_columns < n_left ? n_columns : n_left);
+}
 
 #endif

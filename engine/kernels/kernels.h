@@ -50,6 +50,7 @@ typedef struct {
  * conv_dw_f32: a tile of the output. A pixel's bytes do not depend on its tile; tiles of some 16 x 16
  * pixels are the fastest, since what lies around a tile is read as well.
  * gelu_bias_f32: x [n_rows, n] = gelu(x + bias [n]), the exact one: v * Phi(v).
+ * finish_f32: a product's epilogue, see gemm.h.
  * silu_mul_f32: gate [n] = silu(gate) * up [n].
  * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
  * dot_f32: sum of a [n] * b [n].
@@ -64,27 +65,28 @@ typedef struct {
  * resize_across: `n_rows` rows; resize_down: row `y` of the result, `n` bytes of it; see
  * picture.h.
  */
-#define FASTVLM_KERNEL_LIST(X)                                                           \
-    X(void, conv_dw_f32, (const FastvlmConvDw *conv, const FastvlmConvTile *tile))       \
-    X(void, gelu_bias_f32, (float *x, const float *bias, size_t n_rows, size_t n))       \
-    X(void, silu_mul_f32, (float *gate, const float *up, size_t n))                      \
-    X(void, softmax_f32, (float *x, size_t n))                                           \
-    X(float, dot_f32, (const float *a, const float *b, size_t n))                        \
-    X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                     \
-    X(void, rms_norm_f32,                                                                \
-      (const float *x, const float *weight, float epsilon, float *out, size_t n))        \
-    X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))       \
-    X(void, product_f32, (const FastvlmProduct *product))                                \
-    X(void, product_bf16, (const FastvlmProduct *product))                               \
-    X(void, gemm_f32, (const FastvlmGemm *gemm))                                         \
-    X(void, gemm_bf16, (const FastvlmGemm *gemm))                                        \
-    X(void, gemm_int8, (const FastvlmGemm *gemm))                                        \
-    X(void, round_rows_bf16, (const float *x, size_t ldx, int n_rows, int k, void *out)) \
-    X(void, round_rows_int8,                                                             \
-      (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))          \
-    X(void, yuv_to_rgbx, (const FastvlmYuvRow *row, size_t n, uint8_t *out))             \
-    X(void, packed_to_rgbx, (const FastvlmPackedRow *row, size_t n, uint8_t *out))       \
-    X(void, resize_across, (const FastvlmResize *resize, int n_rows))                    \
+#define FASTVLM_KERNEL_LIST(X)                                                                     \
+    X(void, conv_dw_f32, (const FastvlmConvDw *conv, const FastvlmConvTile *tile))                 \
+    X(void, gelu_bias_f32, (float *x, const float *bias, size_t n_rows, size_t n))                 \
+    X(void, finish_f32, (const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns)) \
+    X(void, silu_mul_f32, (float *gate, const float *up, size_t n))                                \
+    X(void, softmax_f32, (float *x, size_t n))                                                     \
+    X(float, dot_f32, (const float *a, const float *b, size_t n))                                  \
+    X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                               \
+    X(void, rms_norm_f32,                                                                          \
+      (const float *x, const float *weight, float epsilon, float *out, size_t n))                  \
+    X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))                 \
+    X(void, product_f32, (const FastvlmProduct *product))                                          \
+    X(void, product_bf16, (const FastvlmProduct *product))                                         \
+    X(void, gemm_f32, (const FastvlmGemm *gemm))                                                   \
+    X(void, gemm_bf16, (const FastvlmGemm *gemm))                                                  \
+    X(void, gemm_int8, (const FastvlmGemm *gemm))                                                  \
+    X(void, round_rows_bf16, (const float *x, size_t ldx, int n_rows, int k, void *out))           \
+    X(void, round_rows_int8,                                                                       \
+      (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))                    \
+    X(void, yuv_to_rgbx, (const FastvlmYuvRow *row, size_t n, uint8_t *out))                       \
+    X(void, packed_to_rgbx, (const FastvlmPackedRow *row, size_t n, uint8_t *out))                 \
+    X(void, resize_across, (const FastvlmResize *resize, int n_rows))                              \
     X(void, resize_down, (const FastvlmResize *resize, int y, size_t n))
 
 typedef struct {
@@ -101,8 +103,8 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 #define FASTVLM_KERNELS_AVX_VNNI(X) X(gemm_int8, avx_vnni) X(round_rows_int8, avx_vnni)
 /* clang-format off */
 #define FASTVLM_KERNELS_AVX512(X) \
-    X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(silu_mul_f32, avx512) \
-    X(softmax_f32, avx512) X(dot_f32, avx512) X(axpy_f32, avx512) \
+    X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
+    X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(dot_f32, avx512) X(axpy_f32, avx512) \
     X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
     X(gemm_bf16, avx512) X(gemm_int8, avx512)
 /* clang-format on */

@@ -193,10 +193,18 @@ static void gate_row(int row, int worker, void *data)
     memcpy(run->state->gated + (gsize)row * n, gate, n * sizeof *gate);
 }
 
-static void add_to(float *x, const float *branch, gsize n)
+/** x += linear(branch): `normed` takes the sum and the two change places. */
+static gboolean add_branch(DecoderRun *run, const FastvlmLinear *linear, const float *branch,
+                           GError **error)
 {
-    for (gsize i = 0; i < n; i++)
-        x[i] += branch[i];
+    FastvlmDecoderState *state = run->state;
+    float *x = state->x;
+
+    if (!fastvlm_linear_run(run->compute, linear, branch, run->n_rows, x, state->normed, error))
+        return FALSE;
+    state->x = state->normed;
+    state->normed = x;
+    return TRUE;
 }
 
 static gboolean run_attention(DecoderRun *run, const FastvlmLanguageLayer *layer, GError **error)
@@ -207,18 +215,14 @@ static gboolean run_attention(DecoderRun *run, const FastvlmLanguageLayer *layer
 
     for (int i = 0; i < run->n_parts; i++)
         n_tiles += count_tiles(&run->parts[i], fastvlm_attend_tile_rows(weights));
-    if (!fastvlm_norm_run(run->compute, state->x, layer->input_norm, weights->epsilon, run->n_rows,
-                          weights->hidden, state->normed, error) ||
-        !fastvlm_linear_run(run->compute, &layer->qkv, state->normed, run->n_rows, state->qkv,
-                            error) ||
-        !fastvlm_compute_run(run->compute, run->n_rows, place_row, run, error) ||
-        !fastvlm_compute_run(run->compute, n_tiles * weights->n_kv_heads, attend_tile, run,
-                             error) ||
-        !fastvlm_linear_run(run->compute, &layer->out, state->attended, run->n_rows, state->normed,
-                            error))
-        return FALSE;
-    add_to(state->x, state->normed, (gsize)run->n_rows * (gsize)weights->hidden);
-    return TRUE;
+    return fastvlm_norm_run(run->compute, state->x, layer->input_norm, weights->epsilon,
+                            run->n_rows, weights->hidden, state->normed, error) &&
+           fastvlm_linear_run(run->compute, &layer->qkv, state->normed, run->n_rows, NULL,
+                              state->qkv, error) &&
+           fastvlm_compute_run(run->compute, run->n_rows, place_row, run, error) &&
+           fastvlm_compute_run(run->compute, n_tiles * weights->n_kv_heads, attend_tile, run,
+                               error) &&
+           add_branch(run, &layer->out, state->attended, error);
 }
 
 static gboolean run_feed_forward(DecoderRun *run, const FastvlmLanguageLayer *layer, GError **error)
@@ -226,16 +230,12 @@ static gboolean run_feed_forward(DecoderRun *run, const FastvlmLanguageLayer *la
     FastvlmDecoderState *state = run->state;
     const FastvlmLanguageWeights *weights = run->weights;
 
-    if (!fastvlm_norm_run(run->compute, state->x, layer->post_norm, weights->epsilon, run->n_rows,
-                          weights->hidden, state->normed, error) ||
-        !fastvlm_linear_run(run->compute, &layer->gate_up, state->normed, run->n_rows,
-                            state->gate_up, error) ||
-        !fastvlm_compute_run(run->compute, run->n_rows, gate_row, run, error) ||
-        !fastvlm_linear_run(run->compute, &layer->down, state->gated, run->n_rows, state->normed,
-                            error))
-        return FALSE;
-    add_to(state->x, state->normed, (gsize)run->n_rows * (gsize)weights->hidden);
-    return TRUE;
+    return fastvlm_norm_run(run->compute, state->x, layer->post_norm, weights->epsilon, run->n_rows,
+                            weights->hidden, state->normed, error) &&
+           fastvlm_linear_run(run->compute, &layer->gate_up, state->normed, run->n_rows, NULL,
+                              state->gate_up, error) &&
+           fastvlm_compute_run(run->compute, run->n_rows, gate_row, run, error) &&
+           add_branch(run, &layer->down, state->gated, error);
 }
 
 /** Norms the rows that want logits, one behind the other. Returns how many they are. */
@@ -269,8 +269,8 @@ gboolean fastvlm_decoder_run(const FastvlmLanguageWeights *weights, const Fastvl
             !run_feed_forward(&run, &weights->layers[run.layer], error))
             return FALSE;
     n_logits = norm_last_rows(&run);
-    if (n_logits > 0 &&
-        !fastvlm_linear_run(compute, &weights->head, state->normed, n_logits, state->logits, error))
+    if (n_logits > 0 && !fastvlm_linear_run(compute, &weights->head, state->normed, n_logits, NULL,
+                                            state->logits, error))
         return FALSE;
     for (int i = 0; i < n_parts; i++)
         parts[i].cache->n_positions += parts[i].n_rows;

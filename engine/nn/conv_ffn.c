@@ -33,9 +33,15 @@ static gsize count_tile_bytes(const FastvlmConvFfn *ffn, int n_rows)
                fastvlm_linear_tile_bytes(&ffn->fc2, n_rows));
 }
 
+/** Floats from one row of a tile's hidden layer to the next: not a power of two, for the cache's sake. */
+static gsize hidden_step(const FastvlmConvFfn *ffn)
+{
+    return (gsize)ffn->fc1.matrix.n_out + 16;
+}
+
 gsize fastvlm_conv_ffn_scratch_size(const FastvlmConvFfn *ffn, int height, int width)
 {
-    const gsize row = (gsize)ffn->conv.n_channels * 2 + (gsize)ffn->fc1.matrix.n_out;
+    const gsize row = (gsize)ffn->conv.n_channels + hidden_step(ffn);
     const int tile_rows = choose_tile_rows(ffn, height * width);
 
     return is_fused(height * width)
@@ -69,54 +75,35 @@ typedef struct {
     int tile_rows;
 } FfnRun;
 
-static void add(const float *x, const float *branch, float *y, gsize n)
-{
-    for (gsize i = 0; i < n; i++)
-        y[i] = x[i] + branch[i];
-}
-
 static void run_tile(int tile, int worker, void *data)
 {
     const FfnRun *run = data;
+    const FastvlmConvFfn *ffn = run->ffn;
     const FastvlmKernels *kernels = run->compute->kernels;
-    const gsize n_channels = (gsize)run->ffn->conv.n_channels;
+    const gsize n_channels = (gsize)ffn->conv.n_channels;
     const int row = tile * run->tile_rows;
     const int n_rows = MIN(run->tile_rows, run->n_rows - row);
     const gsize offset = (gsize)row * n_channels;
     float *scratch = run->compute->scratch[worker]; /* the linear layers' */
-    float *mixed = scratch + count_tile_bytes(run->ffn, run->tile_rows) / sizeof(float);
-    float *branch = mixed + (gsize)run->tile_rows * n_channels;  /* both [tile_rows, C] */
-    float *hidden = branch + (gsize)run->tile_rows * n_channels; /* [tile_rows, 4C] */
+    float *mixed = scratch + count_tile_bytes(ffn, run->tile_rows) / sizeof(float);
+    float *hidden = mixed + (gsize)run->tile_rows * n_channels; /* [tile_rows, 4C] */
 
     fastvlm_conv_pixels(kernels, &run->conv, row, n_rows, mixed);
-    fastvlm_linear_tile(kernels, &run->ffn->fc1, mixed, n_rows, scratch, hidden);
-    fastvlm_linear_tile(kernels, &run->ffn->fc2, hidden, n_rows, scratch, branch);
-    add(run->x + offset, branch, run->y + offset, (gsize)n_rows * n_channels);
+    fastvlm_linear_tile(kernels, &ffn->fc1, mixed, n_channels, n_rows, NULL, scratch, hidden,
+                        hidden_step(ffn));
+    fastvlm_linear_tile(kernels, &ffn->fc2, hidden, hidden_step(ffn), n_rows, run->x + offset,
+                        scratch, run->y + offset, n_channels);
 }
 
-static void add_rows(int tile, int worker, void *data)
-{
-    const FfnRun *run = data;
-    const gsize n_channels = (gsize)run->ffn->conv.n_channels;
-    const int row = tile * run->tile_rows;
-    const gsize n = (gsize)MIN(run->tile_rows, run->n_rows - row) * n_channels;
-    float *y = run->y + (gsize)row * n_channels;
-
-    add(run->x + (gsize)row * n_channels, y, y, n);
-}
-
-static gboolean run_layers(const FastvlmCompute *compute, FfnRun *run, int height, int width,
-                           float *buffer, GError **error)
+static gboolean run_layers(const FfnRun *run, int height, int width, float *buffer, GError **error)
 {
     const FastvlmConvFfn *ffn = run->ffn;
     float *mixed = buffer; /* [padded rows, C], then hidden [padded rows, 4C] */
     float *hidden = buffer + (gsize)fastvlm_pad_rows(run->n_rows) * (gsize)ffn->conv.n_channels;
-    const int n_tiles = (run->n_rows + run->tile_rows - 1) / run->tile_rows;
 
-    return fastvlm_conv_run(compute, &ffn->conv, run->x, height, width, FALSE, mixed, error) &&
-           fastvlm_linear_run(compute, &ffn->fc1, mixed, run->n_rows, hidden, error) &&
-           fastvlm_linear_run(compute, &ffn->fc2, hidden, run->n_rows, run->y, error) &&
-           fastvlm_compute_run(compute, n_tiles, add_rows, run, error);
+    return fastvlm_conv_run(run->compute, &ffn->conv, run->x, height, width, FALSE, mixed, error) &&
+           fastvlm_linear_run(run->compute, &ffn->fc1, mixed, run->n_rows, NULL, hidden, error) &&
+           fastvlm_linear_run(run->compute, &ffn->fc2, hidden, run->n_rows, run->x, run->y, error);
 }
 
 gboolean fastvlm_conv_ffn_run(const FastvlmCompute *compute, const FastvlmConvFfn *ffn,
@@ -135,7 +122,7 @@ gboolean fastvlm_conv_ffn_run(const FastvlmCompute *compute, const FastvlmConvFf
     };
 
     if (!is_fused(n_rows))
-        return run_layers(compute, &run, height, width, hidden, error);
+        return run_layers(&run, height, width, hidden, error);
     return fastvlm_compute_run(compute, (n_rows + run.tile_rows - 1) / run.tile_rows, run_tile,
                                &run, error);
 }

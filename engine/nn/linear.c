@@ -1,6 +1,6 @@
 /*
- * Linear layers: rows rounded once, then a matrix product for each tile, then bias and activation
- * while the tile is in the cache.
+ * Linear layers: rows rounded once, then a matrix product for each tile, which ends in bias, activation
+ * and residual.
  *
  * A tile's rows fill about half a second-level cache, since they pass every panel of weights again; its
  * columns are as many as keep all threads busy and cancellation quick. Tiles of the same columns
@@ -17,31 +17,29 @@
 #define MAX_TILE_MACS ((gint64)1 << 28) /* some 10 ms: how soon a cancellation is heard */
 #define ROUND_TILE_ROWS 24
 
-static void scale_row(float *y, const float *scale, int n)
+/** For rows from `row` and columns from `column` on, with their residual. */
+static FastvlmEpilogue get_epilogue(const FastvlmLinear *linear, int column, const float *residual,
+                                    gsize ldr)
 {
-    for (int i = 0; i < n; i++)
-        y[i] *= scale[i];
+    return (FastvlmEpilogue){
+        .scale = linear->scale ? linear->scale + column : NULL,
+        .bias = linear->bias ? linear->bias + column : NULL,
+        .gelu = linear->activation == FASTVLM_ACTIVATION_GELU,
+        .residual = residual,
+        .ldr = ldr,
+    };
 }
 
-static void add_bias(float *y, const float *bias, int n)
+static void multiply(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
+                     gsize ldx, FastvlmRounded rounded, int n_rows, int column, int n_columns,
+                     const float *residual, float *y, gsize ldy)
 {
-    for (int i = 0; i < n; i++)
-        y[i] += bias[i];
-}
+    const FastvlmEpilogue epilogue = get_epilogue(linear, column, residual, ldy);
+    const gboolean is_plain =
+        !epilogue.scale && !epilogue.bias && !epilogue.gelu && !epilogue.residual;
 
-static void finish(const FastvlmKernels *kernels, const FastvlmLinear *linear, int column,
-                   int n_columns, int n_rows, float *y)
-{
-    const gsize n_out = (gsize)linear->matrix.n_out;
-
-    for (int row = 0; linear->bias && row < n_rows; row++, y += n_out) {
-        if (linear->scale)
-            scale_row(y, linear->scale + column, n_columns);
-        if (linear->activation == FASTVLM_ACTIVATION_GELU)
-            kernels->gelu_bias_f32(y, linear->bias + column, 1, (size_t)n_columns);
-        else
-            add_bias(y, linear->bias + column, n_columns);
-    }
+    fastvlm_matrix_multiply(kernels, &linear->matrix, x, ldx, rounded, n_rows, column, n_columns,
+                            is_plain ? NULL : &epilogue, y, ldy);
 }
 
 gsize fastvlm_linear_tile_bytes(const FastvlmLinear *linear, int n_rows)
@@ -50,15 +48,14 @@ gsize fastvlm_linear_tile_bytes(const FastvlmLinear *linear, int n_rows)
 }
 
 void fastvlm_linear_tile(const FastvlmKernels *kernels, const FastvlmLinear *linear, const float *x,
-                         int n_rows, void *scratch, float *y)
+                         gsize ldx, int n_rows, const float *residual, void *scratch, float *y,
+                         gsize ldy)
 {
     const FastvlmMatrix *matrix = &linear->matrix;
     FastvlmRounded rounded = fastvlm_matrix_bind_rounded(matrix, n_rows, scratch);
 
-    fastvlm_matrix_round(kernels, matrix, x, n_rows, &rounded);
-    fastvlm_matrix_multiply(kernels, matrix, x, rounded, n_rows, 0, matrix->n_out, y,
-                            (gsize)matrix->n_out);
-    finish(kernels, linear, 0, matrix->n_out, n_rows, y);
+    fastvlm_matrix_round(kernels, matrix, x, ldx, n_rows, &rounded);
+    multiply(kernels, linear, x, ldx, rounded, n_rows, 0, matrix->n_out, residual, y, ldy);
 }
 
 gboolean fastvlm_linear_reserve(FastvlmCompute *compute, const FastvlmLinear *linear, int n_rows,
@@ -73,6 +70,7 @@ typedef struct {
     const FastvlmLinear *linear;
     const float *x;
     FastvlmRounded rounded;
+    const float *residual;
     float *y;
     int n_rows;
     int tile_rows;
@@ -88,7 +86,7 @@ static void round_tile(int tile, int worker, void *data)
     FastvlmRounded rounded = fastvlm_rounded_skip(run->rounded, row);
 
     fastvlm_matrix_round(run->compute->kernels, matrix, run->x + (gsize)row * (gsize)matrix->n_in,
-                         MIN(ROUND_TILE_ROWS, run->n_rows - row), &rounded);
+                         (gsize)matrix->n_in, MIN(ROUND_TILE_ROWS, run->n_rows - row), &rounded);
 }
 
 static void multiply_tile(int item, int worker, void *data)
@@ -99,13 +97,12 @@ static void multiply_tile(int item, int worker, void *data)
     const int n_rows = MIN(run->tile_rows, run->n_rows - row);
     const int column = item / run->n_row_tiles * run->tile_columns;
     const int n_columns = MIN(run->tile_columns, matrix->n_out - column);
-    float *y = run->y + (gsize)row * (gsize)matrix->n_out + column;
+    const gsize n_in = (gsize)matrix->n_in, n_out = (gsize)matrix->n_out;
+    const gsize at = (gsize)row * n_out + (gsize)column;
 
-    fastvlm_matrix_multiply(run->compute->kernels, matrix,
-                            run->x + (gsize)row * (gsize)matrix->n_in,
-                            fastvlm_rounded_skip(run->rounded, row), n_rows, column, n_columns, y,
-                            (gsize)matrix->n_out);
-    finish(run->compute->kernels, run->linear, column, n_columns, n_rows, y);
+    multiply(run->compute->kernels, run->linear, run->x + (gsize)row * n_in, n_in,
+             fastvlm_rounded_skip(run->rounded, row), n_rows, column, n_columns,
+             run->residual ? run->residual + at : NULL, run->y + at, n_out);
 }
 
 static int divide_up(int a, int b)
@@ -151,9 +148,15 @@ static gboolean round_rows(LinearRun *run, GError **error)
 }
 
 gboolean fastvlm_linear_run(const FastvlmCompute *compute, const FastvlmLinear *linear,
-                            const float *x, int n_rows, float *y, GError **error)
+                            const float *x, int n_rows, const float *residual, float *y,
+                            GError **error)
 {
-    LinearRun run = {.compute = compute, .linear = linear, .x = x, .y = y, .n_rows = n_rows};
+    LinearRun run = {.compute = compute,
+                     .linear = linear,
+                     .x = x,
+                     .residual = residual,
+                     .y = y,
+                     .n_rows = n_rows};
     const int n_tiles = plan_tiles(&run);
 
     g_assert(compute->shared_size_bytes >=

@@ -208,30 +208,27 @@ static gsize count_scale_bytes(int n_rows)
     return ((gsize)n_rows * sizeof(float) + 63) & ~(gsize)63;
 }
 
-/** `n_rows` rows by OpenBLAS, whose memory is whole groups; one row without it. */
-static void multiply_plain(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
-                           const float *x, int n_rows, int first, int n_columns, float *y,
-                           gsize ldy)
+/** `gemm` by OpenBLAS, whose memory is whole groups of rows; one row without it. */
+static void multiply_plain(const FastvlmKernels *kernels, const FastvlmGemm *gemm,
+                           const float *weight)
 {
-    const gsize n_in = (gsize)matrix->n_in;
-    const float *weight = (const float *)matrix->data + (gsize)first * n_in;
+    const gsize n_in = (gsize)gemm->k;
 
-    if (n_rows > 1)
-        fastvlm_blas_multiply_nt(fastvlm_pad_rows(n_rows), n_columns, matrix->n_in, x, n_in, weight,
-                                 n_in, y, ldy);
-    for (int i = 0; n_rows == 1 && i < n_columns; i++)
-        y[i] = kernels->dot_f32(weight + (gsize)i * n_in, x, n_in);
+    if (gemm->n_rows > 1)
+        fastvlm_blas_multiply_nt(fastvlm_pad_rows(gemm->n_rows), gemm->n_columns, gemm->k, gemm->a,
+                                 gemm->lda, weight, n_in, gemm->c, gemm->ldc);
+    for (int i = 0; gemm->n_rows == 1 && i < gemm->n_columns; i++)
+        gemm->c[i] = kernels->dot_f32(weight + (gsize)i * n_in, gemm->a, n_in);
+    fastvlm_gemm_finish(gemm, 0, gemm->n_rows, 0, gemm->n_columns);
 }
 
 void fastvlm_matrix_round(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
-                          const float *x, int n_rows, FastvlmRounded *rounded)
+                          const float *x, gsize ldx, int n_rows, FastvlmRounded *rounded)
 {
-    const gsize n_in = (gsize)matrix->n_in;
-
     if (matrix->type == FASTVLM_MATRIX_BF16)
-        kernels->round_rows_bf16(x, n_in, n_rows, matrix->n_in, rounded->rows);
+        kernels->round_rows_bf16(x, ldx, n_rows, matrix->n_in, rounded->rows);
     else if (matrix->type == FASTVLM_MATRIX_INT8)
-        kernels->round_rows_int8(x, n_in, n_rows, matrix->n_in, rounded->rows, rounded->scale);
+        kernels->round_rows_int8(x, ldx, n_rows, matrix->n_in, rounded->rows, rounded->scale);
 }
 
 gboolean fastvlm_matrix_is_rounding(const FastvlmMatrix *matrix)
@@ -267,13 +264,14 @@ FastvlmRounded fastvlm_rounded_skip(FastvlmRounded rounded, int n_rows)
 }
 
 void fastvlm_matrix_multiply(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
-                             const float *x, FastvlmRounded rounded, int n_rows, int first,
-                             int n_columns, float *y, gsize ldy)
+                             const float *x, gsize ldx, FastvlmRounded rounded, int n_rows,
+                             int first, int n_columns, const FastvlmEpilogue *epilogue, float *y,
+                             gsize ldy)
 {
     const gsize n_units = count_units(matrix->type, matrix->n_in);
     const FastvlmGemm gemm = {
         .a = rounded.rows ? (const void *)rounded.rows : x,
-        .lda = (gsize)matrix->n_in,
+        .lda = ldx,
         .scale_a = rounded.scale,
         .b = (const guint32 *)matrix->data + (gsize)first * n_units,
         .scale_b = matrix->scale ? matrix->scale + first : NULL,
@@ -283,6 +281,8 @@ void fastvlm_matrix_multiply(const FastvlmKernels *kernels, const FastvlmMatrix 
         .n_rows = n_rows,
         .n_columns = n_columns,
         .k = matrix->n_in,
+        .epilogue = epilogue ? *epilogue : (FastvlmEpilogue){0},
+        .finish = epilogue ? kernels->finish_f32 : NULL,
     };
 
     switch (matrix->type) {
@@ -296,6 +296,7 @@ void fastvlm_matrix_multiply(const FastvlmKernels *kernels, const FastvlmMatrix 
         kernels->gemm_int8(&gemm);
         break;
     default:
-        multiply_plain(kernels, matrix, x, n_rows, first, n_columns, y, ldy);
+        multiply_plain(kernels, &gemm,
+                       (const float *)matrix->data + (gsize)first * (gsize)matrix->n_in);
     }
 }

@@ -75,20 +75,26 @@ FastvlmRounded fastvlm_matrix_bind_rounded(const FastvlmMatrix *matrix, int n_ro
 /** The rows from `n_rows` on. */
 FastvlmRounded fastvlm_rounded_skip(FastvlmRounded rounded, int n_rows);
 
-/** Rounds x [n_rows, n_in] into `rounded`, on this thread; does nothing where there is no rounding. */
+/**
+ * Rounds x [n_rows, n_in], rows ldx floats apart, into `rounded`, on this thread; does nothing where
+ * there is no rounding.
+ */
 void fastvlm_matrix_round(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
-                          const float *x, int n_rows, FastvlmRounded *rounded);
+                          const float *x, gsize ldx, int n_rows, FastvlmRounded *rounded);
 
 /**
  * Columns first .. first + n_columns - 1 of y = x * transpose(matrix), on this thread.
  *
- * @param x          [n_rows, n_in]; BLAS: memory of whole row groups, here and in y
+ * @param x          [n_rows, n_in], rows ldx floats apart; BLAS: memory of whole row groups, here
+ *                   and in y
  * @param rounded    the same rows, rounded
  * @param first      a multiple of FASTVLM_PANEL_COLUMNS
+ * @param epilogue   of these rows and columns, or NULL
  * @param y          rows ldy floats apart; y [0] is row 0, column `first`
  */
 void fastvlm_matrix_multiply(const FastvlmKernels *kernels, const FastvlmMatrix *matrix,
-                             const float *x, FastvlmRounded rounded, int n_rows, int first,
-                             int n_columns, float *y, gsize ldy);
+                             const float *x, gsize ldx, FastvlmRounded rounded, int n_rows,
+                             int first, int n_columns, const FastvlmEpilogue *epilogue, float *y,
+                             gsize ldy);
 
 #endif

@@ -123,7 +123,7 @@ static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *
         *n_scratch = MAX(*n_scratch, fastvlm_conv_ffn_scratch_size(ffn, side, side));
         if (stage->has_attention) {
             *n_wide =
-                MAX(*n_wide, count_floats(side, 3 * stage->n_channels) +
+                MAX(*n_wide, count_floats(side, 4 * stage->n_channels) +
                                  fastvlm_attention_packed_size(side * side, count_heads(stage),
                                                                FASTVLM_VISION_HEAD_DIM));
             *n_scratch = MAX(*n_scratch, fastvlm_attention_scratch_size(side * side));
@@ -189,6 +189,7 @@ static void gather_window(const StemRun *run, int y, int x, float *window)
 static void compute_stem_rows(const StemRun *run, int first, int n, float *windows, float *out)
 {
     const FastvlmLinear *stem = &run->encode->weights->stem;
+    const gsize n_channels = (gsize)stem->matrix.n_out;
     const int side = run->resolution / 2;
 
     for (int i = 0; i < n * side; i += STEM_TILE_ROWS) {
@@ -196,8 +197,8 @@ static void compute_stem_rows(const StemRun *run, int first, int n, float *windo
 
         for (int j = 0; j < n_pixels; j++)
             gather_window(run, first + (i + j) / side, (i + j) % side, windows + j * STEM_INPUTS);
-        fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, n_pixels, NULL,
-                            out + (gsize)i * (gsize)stem->matrix.n_out);
+        fastvlm_linear_tile(run->encode->compute->kernels, stem, windows, STEM_INPUTS, n_pixels,
+                            NULL, NULL, out + (gsize)i * n_channels, n_channels);
     }
 }
 
@@ -242,7 +243,7 @@ static gboolean run_stem(Encode *encode, const guint8 *rgb, int resolution, GErr
                                (encode->side + STEM_STRIPE_ROWS - 1) / STEM_STRIPE_ROWS,
                                run_stem_stripe, &run, error) &&
            fastvlm_linear_run(encode->compute, &weights->stem_mix, encode->y,
-                              encode->side * encode->side, encode->x, error);
+                              encode->side * encode->side, NULL, encode->x, error);
 }
 
 static gboolean run_conv(Encode *encode, const FastvlmConv *conv, gboolean gelu, GError **error)
@@ -264,28 +265,24 @@ static gboolean run_ffn(Encode *encode, const FastvlmConvFfn *ffn, GError **erro
     return TRUE;
 }
 
-static void add_to(float *x, const float *branch, gsize n)
-{
-    for (gsize i = 0; i < n; i++)
-        x[i] += branch[i];
-}
-
 /** x += proj(attention(qkv(LayerNorm(x)))); y and `wide` hold what is between. */
 static gboolean run_attention(Encode *encode, const FastvlmVisionBlock *block, GError **error)
 {
     const int n_rows = encode->side * encode->side;
     const int n_channels = block->proj.matrix.n_out;
     float *qkv = encode->state->wide;
-    float *packed = qkv + count_floats(encode->side, 3 * n_channels);
+    float *attended = qkv + count_floats(encode->side, 3 * n_channels);
+    float *packed = attended + count_floats(encode->side, n_channels);
 
     if (!fastvlm_norm_run(encode->compute, encode->x, NULL, LAYER_NORM_EPSILON, n_rows, n_channels,
                           encode->y, error) ||
-        !fastvlm_linear_run(encode->compute, &block->qkv, encode->y, n_rows, qkv, error) ||
+        !fastvlm_linear_run(encode->compute, &block->qkv, encode->y, n_rows, NULL, qkv, error) ||
         !fastvlm_attention_run(encode->compute, qkv, n_rows, n_channels / FASTVLM_VISION_HEAD_DIM,
-                               FASTVLM_VISION_HEAD_DIM, packed, encode->y, error) ||
-        !fastvlm_linear_run(encode->compute, &block->proj, encode->y, n_rows, qkv, error))
+                               FASTVLM_VISION_HEAD_DIM, packed, attended, error) ||
+        !fastvlm_linear_run(encode->compute, &block->proj, attended, n_rows, encode->x, encode->y,
+                            error))
         return FALSE;
-    add_to(encode->x, qkv, (gsize)n_rows * (gsize)n_channels);
+    swap(encode);
     return TRUE;
 }
 
@@ -309,7 +306,7 @@ static gboolean run_down(Encode *encode, const FastvlmVisionStage *stage, GError
 {
     if (!run_conv(encode, &stage->down, TRUE, error) ||
         !fastvlm_linear_run(encode->compute, &stage->down_mix, encode->x,
-                            encode->side * encode->side, encode->y, error))
+                            encode->side * encode->side, NULL, encode->y, error))
         return FALSE;
     swap(encode);
     return TRUE;
@@ -337,10 +334,12 @@ static void compute_gate(const Encode *encode, const float *x, int n_rows, float
     g_autofree float *squeezed = g_new(float, n_squeezed);
 
     average_rows(x, n_rows, n, mean);
-    fastvlm_linear_tile(kernels, &weights->squeeze, mean, 1, NULL, squeezed);
+    fastvlm_linear_tile(kernels, &weights->squeeze, mean, (gsize)n, 1, NULL, NULL, squeezed,
+                        (gsize)n_squeezed);
     for (int i = 0; i < n_squeezed; i++)
         squeezed[i] = MAX(squeezed[i], 0.0f);
-    fastvlm_linear_tile(kernels, &weights->excite, squeezed, 1, NULL, gate);
+    fastvlm_linear_tile(kernels, &weights->excite, squeezed, (gsize)n_squeezed, 1, NULL, NULL, gate,
+                        (gsize)n);
     for (int i = 0; i < n; i++)
         gate[i] = 1.0f / (1.0f + expf(-gate[i]));
 }
@@ -376,9 +375,9 @@ static gboolean run_projector(Encode *encode, GError **error)
     const FastvlmVisionWeights *weights = encode->weights;
 
     return fastvlm_linear_run(encode->compute, &weights->projector_in, state->vision,
-                              state->n_tokens, state->wide, error) &&
+                              state->n_tokens, NULL, state->wide, error) &&
            fastvlm_linear_run(encode->compute, &weights->projector_out, state->wide,
-                              state->n_tokens, state->projected, error);
+                              state->n_tokens, NULL, state->projected, error);
 }
 
 gboolean fastvlm_vision_encode(const FastvlmVisionWeights *weights, FastvlmCompute *compute,

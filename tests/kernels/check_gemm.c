@@ -3,7 +3,8 @@
  *
  *     f32, bf16   within f32's rounding == scalar
  *     int8        the same bytes, those of rows with NaN, infinity or nothing but 0 included
- *     all         a row's bytes are the same alone and beside others; nothing is written outside
+ *     all         a row's bytes are the same alone and beside others; nothing is written outside; an
+ *                 epilogue does to each element what the scalar one does, once
  *
  * Sizes go around the blocks of registers and the parts that k is cut into, primes among them. Rows of a
  * and c lie one float off alignment. --quick leaves out some of the sizes. Needs no GLib, so that it
@@ -43,6 +44,8 @@ static float scale_b[MAX_COLUMNS + 1];
 static int32_t offset_b[MAX_COLUMNS + 1];
 static uint32_t rounded[2][MAX_ROWS * FASTVLM_ROUNDED_ROW_BYTES(MAX_K) / 4 + 1];
 static float expected[MAX_ROWS * (MAX_COLUMNS + 8) + 2], found[MAX_ROWS * (MAX_COLUMNS + 8) + 2];
+static float finishing[2][MAX_COLUMNS + 1]; /* scale, bias */
+static float residual[MAX_ROWS * (MAX_COLUMNS + 8) + 2];
 static uint64_t random_state;
 static int n_failed, n_products;
 static const FastvlmKernels *reference, *tier;
@@ -298,12 +301,65 @@ static void check_bf16_rounding(void)
         }
 }
 
+/** `steps`: bits of scale, bias, residual, GELU. */
+static void check_epilogue(Type type, int steps, int n_rows, int n_columns)
+{
+    const int k = 37;
+    FastvlmGemm gemm = {
+        .lda = (size_t)k,
+        .ldc = (size_t)n_columns + 3,
+        .n_rows = n_rows,
+        .n_columns = n_columns,
+        .k = k,
+        .epilogue = {.scale = steps & 1 ? finishing[0] + 1 : NULL,
+                     .bias = steps & 2 ? finishing[1] + 1 : NULL,
+                     .residual = steps & 4 ? residual + 1 : NULL,
+                     .ldr = (size_t)n_columns + 3,
+                     .gelu = steps & 8},
+    };
+
+    for (int i = 0; i < n_rows * k; i++)
+        a[1 + i] = random_float();
+    for (int i = 0; i < n_columns * k; i++)
+        weights[i] = random_float();
+    for (size_t i = 0; i < N_OF(residual); i++)
+        residual[i] = random_float();
+    for (int i = 0; i < 2 * (MAX_COLUMNS + 1); i++)
+        finishing[i / (MAX_COLUMNS + 1)][i % (MAX_COLUMNS + 1)] = random_float();
+    n_products++;
+    pack(type, n_columns, k);
+    clear(expected);
+    clear(found);
+    bind(reference, 0, type, &gemm);
+    gemm.c = expected + 1;
+    gemm.finish = reference->finish_f32;
+    gemm_of(reference, type)(&gemm);
+    bind(tier, 1, type, &gemm);
+    gemm.c = found + 1;
+    gemm.finish = tier->finish_f32;
+    gemm_of(tier, type)(&gemm);
+    compare(F32, &gemm); /* int8's sums are exact, what follows is not */
+}
+
+static void check_epilogues(Type type, int step)
+{
+    static const int columns[] = {1, 7, 8, 16, 17, 31, 33, 64, 79};
+    static const int rows[] = {1, 5, 12, 13, 26};
+
+    for (int steps = 0; steps < 16; steps += step)
+        for (size_t c = 0; c < N_OF(columns); c++)
+            for (size_t r = 0; r < N_OF(rows); r++)
+                check_epilogue(type, steps, rows[r], columns[c]);
+}
+
 static void check_tier(int step)
 {
     n_failed = 0;
     random_state = 1;
-    for (int type = 0; type < N_TYPES; type++)
+    for (int type = 0; type < N_TYPES; type++) {
         check_sizes((Type)type, step);
+        check_epilogues((Type)type, step);
+    }
     for (int k = 1; k <= 40; k += k < 20 ? 1 : 7)
         check_edges(INT8, k);
     check_bf16_rounding();

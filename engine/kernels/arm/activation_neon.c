@@ -41,6 +41,52 @@ void fastvlm_gelu_bias_f32_neon(float *x, const float *bias, size_t n_rows, size
     }
 }
 
+static inline float32x4_t finish_lanes(const FastvlmEpilogue *e, size_t row, size_t column,
+                                       float32x4_t v)
+{
+    if (e->scale)
+        v = vmulq_f32(v, vld1q_f32(e->scale + column));
+    if (e->bias)
+        v = vaddq_f32(v, vld1q_f32(e->bias + column));
+    if (e->gelu)
+        v = gelu(v);
+    if (e->residual)
+        v = vaddq_f32(v, vld1q_f32(e->residual + row * e->ldr + column));
+    return v;
+}
+
+/** Fewer than 4 columns. */
+static void finish_part(const FastvlmEpilogue *e, size_t row, size_t column, size_t n, float *c)
+{
+    float32x4_t v = load_part_neon(c, n);
+
+    if (e->scale)
+        v = vmulq_f32(v, load_part_neon(e->scale + column, n));
+    if (e->bias)
+        v = vaddq_f32(v, load_part_neon(e->bias + column, n));
+    if (e->gelu)
+        v = gelu(v);
+    if (e->residual)
+        v = vaddq_f32(v, load_part_neon(e->residual + row * e->ldr + column, n));
+    store_part_neon(c, n, v);
+}
+
+void fastvlm_finish_f32_neon(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                             int n_columns)
+{
+    const size_t end = (size_t)(column + n_columns);
+
+    for (size_t i = (size_t)row; i < (size_t)(row + n_rows); i++) {
+        float *c = gemm->c + i * gemm->ldc;
+        size_t j = (size_t)column;
+
+        for (; j + 4 <= end; j += 4)
+            vst1q_f32(c + j, finish_lanes(&gemm->epilogue, i, j, vld1q_f32(c + j)));
+        if (j < end)
+            finish_part(&gemm->epilogue, i, j, end - j, c + j);
+    }
+}
+
 static inline float32x4_t silu_mul(float32x4_t gate, float32x4_t up)
 {
     const float32x4_t e = exp_neon(vnegq_f32(gate));

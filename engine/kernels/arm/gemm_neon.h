@@ -103,9 +103,11 @@ static BLOCK_NEON void multiply_rows_neon(const FastvlmGemm *gemm, int row, int 
 static BLOCK_NEON void multiply_neon(const FastvlmGemm *gemm, MultiplyBlockNeon multiply,
                                      int max_rows)
 {
-    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS)
+    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0; row < gemm->n_rows; row += max_rows)
             multiply_rows_neon(gemm, row, column, multiply, max_rows);
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
+    }
 }
 
 /** Integer sums of row `row`, scaled, to its row `c` of a block. */

@@ -10,15 +10,33 @@
 
 #include "kernels/kernels.h"
 
+static float gelu(float v)
+{
+    return 0.5f * v * erfcf(v * -0.70710678f);
+}
+
 void fastvlm_gelu_bias_f32_scalar(float *x, const float *bias, size_t n_rows, size_t n)
 {
-    for (size_t row = 0; row < n_rows; row++, x += n) {
-        for (size_t i = 0; i < n; i++) {
-            const float v = x[i] + bias[i];
+    for (size_t row = 0; row < n_rows; row++, x += n)
+        for (size_t i = 0; i < n; i++)
+            x[i] = gelu(x[i] + bias[i]);
+}
 
-            x[i] = 0.5f * v * erfcf(v * -0.70710678f);
+void fastvlm_finish_f32_scalar(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                               int n_columns)
+{
+    const FastvlmEpilogue *e = &gemm->epilogue;
+
+    for (int i = row; i < row + n_rows; i++)
+        for (int j = column; j < column + n_columns; j++) {
+            float *c = gemm->c + (size_t)i * gemm->ldc + j;
+            float v = *c;
+
+            v *= e->scale ? e->scale[j] : 1.0f;
+            v += e->bias ? e->bias[j] : 0.0f;
+            v = e->gelu ? gelu(v) : v;
+            *c = e->residual ? e->residual[(size_t)i * e->ldr + (size_t)j] + v : v;
         }
-    }
 }
 
 void fastvlm_silu_mul_f32_scalar(float *gate, const float *up, size_t n)

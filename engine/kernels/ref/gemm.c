@@ -39,6 +39,7 @@ void fastvlm_gemm_f32_scalar(const FastvlmGemm *gemm)
                 sum += a[i] * word_to_float(b[i * FASTVLM_PANEL_COLUMNS]);
             gemm->c[(size_t)row * gemm->ldc + (size_t)column] = sum;
         }
+    fastvlm_gemm_finish(gemm, 0, gemm->n_rows, 0, gemm->n_columns);
 }
 
 void fastvlm_round_rows_bf16_scalar(const float *x, size_t ldx, int n_rows, int k, void *out)
@@ -72,6 +73,7 @@ void fastvlm_gemm_bf16_scalar(const FastvlmGemm *gemm)
             }
             gemm->c[(size_t)row * gemm->ldc + (size_t)column] = sum;
         }
+    fastvlm_gemm_finish(gemm, 0, gemm->n_rows, 0, gemm->n_columns);
 }
 
 /** The largest magnitude's bits, which order as the magnitudes do: NaN above all. */
@@ -121,4 +123,5 @@ void fastvlm_gemm_int8_scalar(const FastvlmGemm *gemm)
             gemm->c[(size_t)row * gemm->ldc + (size_t)column] =
                 (float)sum * gemm->scale_a[row] * gemm->scale_b[column];
         }
+    fastvlm_gemm_finish(gemm, 0, gemm->n_rows, 0, gemm->n_columns);
 }

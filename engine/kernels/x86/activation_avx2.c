@@ -46,6 +46,32 @@ void fastvlm_gelu_bias_f32_avx2(float *x, const float *bias, size_t n_rows, size
     }
 }
 
+/** `mask` is that of the lanes there are. */
+static inline void finish_lanes(const FastvlmEpilogue *e, int row, int column, __m256i mask,
+                                float *c)
+{
+    __m256 v = _mm256_maskload_ps(c, mask);
+
+    if (e->scale)
+        v = _mm256_mul_ps(v, _mm256_maskload_ps(e->scale + column, mask));
+    if (e->bias)
+        v = _mm256_add_ps(v, _mm256_maskload_ps(e->bias + column, mask));
+    if (e->gelu)
+        v = gelu(v);
+    if (e->residual)
+        v = _mm256_add_ps(v, _mm256_maskload_ps(e->residual + (size_t)row * e->ldr + column, mask));
+    _mm256_maskstore_ps(c, mask, v);
+}
+
+void fastvlm_finish_f32_avx2(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                             int n_columns)
+{
+    for (int i = row; i < row + n_rows; i++)
+        for (int j = column; j < column + n_columns; j += 8)
+            finish_lanes(&gemm->epilogue, i, j, tail_mask_avx2((size_t)(column + n_columns - j)),
+                         gemm->c + (size_t)i * gemm->ldc + j);
+}
+
 static inline __m256 silu_mul(__m256 gate, __m256 up)
 {
     const __m256 e = exp_avx2(_mm256_sub_ps(_mm256_setzero_ps(), gate));

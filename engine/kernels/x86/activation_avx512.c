@@ -95,6 +95,35 @@ void fastvlm_gelu_bias_f32_avx512(float *x, const float *bias, size_t n_rows, si
     }
 }
 
+/** The first `n` of 16 columns of all rows. */
+static BLOCK void finish_columns(const FastvlmGemm *gemm, int row, int n_rows, int column, size_t n,
+                                 const GeluTable *table)
+{
+    const FastvlmEpilogue *e = &gemm->epilogue;
+    const __m512 scale = e->scale ? load_part_avx512(e->scale + column, n) : _mm512_set1_ps(1.0f);
+    const __m512 bias = e->bias ? load_part_avx512(e->bias + column, n) : _mm512_setzero_ps();
+
+    for (int i = row; i < row + n_rows; i++) {
+        float *c = gemm->c + (size_t)i * gemm->ldc + column;
+        __m512 v = _mm512_add_ps(_mm512_mul_ps(load_part_avx512(c, n), scale), bias);
+
+        if (e->gelu)
+            v = gelu(v, table);
+        if (e->residual)
+            v = _mm512_add_ps(v, load_part_avx512(e->residual + (size_t)i * e->ldr + column, n));
+        store_part_avx512(c, n, v);
+    }
+}
+
+void fastvlm_finish_f32_avx512(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                               int n_columns)
+{
+    const GeluTable table = load_gelu_table();
+
+    for (int j = column; j < column + n_columns; j += 16)
+        finish_columns(gemm, row, n_rows, j, (size_t)(column + n_columns - j), &table);
+}
+
 static BLOCK __m512 silu_mul(__m512 gate, __m512 up)
 {
     const __m512 e = exp_avx512(_mm512_sub_ps(_mm512_setzero_ps(), gate));

@@ -156,6 +156,7 @@ void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
             WITH_ROWS_6(n_rows, multiply_f32, a, gemm->lda, b, n_units, c, gemm->ldc,
                         gemm->n_columns - column);
         }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
         b += n_units * FASTVLM_PANEL_COLUMNS;
     }
 }
@@ -175,6 +176,7 @@ void fastvlm_gemm_bf16_avx2(const FastvlmGemm *gemm)
             WITH_ROWS_6(n_rows, multiply_bf16, a, lda, b, n_units, c, gemm->ldc,
                         gemm->n_columns - column);
         }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
         b += n_units * FASTVLM_PANEL_COLUMNS;
     }
 }
@@ -197,6 +199,7 @@ void fastvlm_gemm_int8_avx2(const FastvlmGemm *gemm)
             WITH_ROWS_6(n_rows, multiply_int8, a, lda, gemm->scale_a + row, b,
                         gemm->scale_b + column, n_units, c, gemm->ldc, gemm->n_columns - column);
         }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, 8);
     }
 }
 

@@ -131,5 +131,6 @@ void fastvlm_gemm_int8_avx512(const FastvlmGemm *gemm)
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
             WITH_ROWS_12(n_rows, multiply_int8, gemm, row, column, n_units);
+            fastvlm_gemm_finish(gemm, row, n_rows, column, FASTVLM_PANEL_COLUMNS);
         }
 }

@@ -21,9 +21,17 @@
 #include "kernels/x86/simd_avx512.h"
 
 #define BLOCK_ROWS 12
+#define ROWS_OF_BASE 3       /* an address reaches base, base + lda and base + 2 * lda */
 #define PART_UNITS 192       /* of k: 12 KB of each panel, of 32 KB of L1 or more */
 #define PREFETCH_WORDS 512   /* how far ahead few rows, which wait for memory, ask for b */
 #define PREFETCH_MOST_ROWS 4 /* more rows have enough to compute meanwhile */
+
+/** Makes a pointer one of its own: GCC 12 would compute 12 rows from one, and spill what it needs. */
+#ifdef FASTVLM_EMULATE
+#define HIDE(pointer)
+#else
+#define HIDE(pointer) __asm__("" : "+r"(pointer))
+#endif
 
 /** The sums' first value, columns `column` to column + 15. */
 typedef __m512i (*StartFunc)(const FastvlmGemm *gemm, int column);
@@ -46,17 +54,14 @@ typedef struct {
 
 static BLOCK __m512i load_sum(const FastvlmGemm *gemm, int row, int column)
 {
-    const __mmask16 mask = tail_mask_avx512((size_t)(gemm->n_columns - column));
-
-    return _mm512_castps_si512(
-        _mm512_maskz_loadu_ps(mask, gemm->c + (size_t)row * gemm->ldc + column));
+    return _mm512_castps_si512(load_part_avx512(gemm->c + (size_t)row * gemm->ldc + column,
+                                                (size_t)(gemm->n_columns - column)));
 }
 
 static BLOCK void store_sum(const FastvlmGemm *gemm, int row, int column, __m512 sum)
 {
-    const __mmask16 mask = tail_mask_avx512((size_t)(gemm->n_columns - column));
-
-    _mm512_mask_storeu_ps(gemm->c + (size_t)row * gemm->ldc + column, mask, sum);
+    store_part_avx512(gemm->c + (size_t)row * gemm->ldc + column,
+                      (size_t)(gemm->n_columns - column), sum);
 }
 
 /**
@@ -69,20 +74,26 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
 {
     const size_t panel_words = product->n_units * FASTVLM_PANEL_COLUMNS;
     const size_t lda = product->lda;
-    const uint32_t *a = product->a + (size_t)row * lda + product->first * product->unit_words;
+    const uint32_t *a[BLOCK_ROWS / ROWS_OF_BASE];
     const FastvlmGemm *gemm = product->gemm;
     const uint32_t *b = gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words +
                         product->first * FASTVLM_PANEL_COLUMNS;
     const uint32_t *b_end = b + (product->end - product->first) * FASTVLM_PANEL_COLUMNS;
     __m512i sums[BLOCK_ROWS][2];
 
+#pragma GCC unroll 4
+    for (int i = 0; i * ROWS_OF_BASE < n_rows; i++) {
+        a[i] = product->a + (size_t)(row + i * ROWS_OF_BASE) * lda +
+               product->first * product->unit_words;
+        HIDE(a[i]);
+    }
 #pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_panels; p++)
             sums[i][p] = product->first == 0 ? start(gemm, column + 16 * p)
                                              : load_sum(gemm, row + i, column + 16 * p);
-    for (; b < b_end; b += FASTVLM_PANEL_COLUMNS, a += product->unit_words) {
+    for (; b < b_end; b += FASTVLM_PANEL_COLUMNS) {
         const __m512i b0 = _mm512_load_si512((const void *)b);
         const __m512i b1 = n_panels > 1 ? _mm512_load_si512((const void *)(b + panel_words)) : b0;
 
@@ -96,10 +107,15 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
         }
 #pragma GCC unroll 12
         for (int i = 0; i < n_rows; i++) {
-            sums[i][0] = add(sums[i][0], a + (size_t)i * lda, b0);
+            const uint32_t *unit = a[i / ROWS_OF_BASE] + (size_t)(i % ROWS_OF_BASE) * lda;
+
+            sums[i][0] = add(sums[i][0], unit, b0);
             if (n_panels > 1)
-                sums[i][1] = add(sums[i][1], a + (size_t)i * lda, b1);
+                sums[i][1] = add(sums[i][1], unit, b1);
         }
+#pragma GCC unroll 4
+        for (int i = 0; i * ROWS_OF_BASE < n_rows; i++)
+            a[i] += product->unit_words;
     }
     if (product->end == product->n_units) {
 #pragma GCC unroll 12
@@ -147,6 +163,8 @@ static BLOCK void multiply_panels(const Product *product, int column, int n_pane
                      start, add, finish);
         row += n_rows;
     }
+    if (product->end == product->n_units)
+        fastvlm_gemm_finish(product->gemm, 0, row, column, n_panels * FASTVLM_PANEL_COLUMNS);
 }
 
 /** The whole product; `lda` in words, `unit_words` 1 or 2 (a constant). */

@@ -65,11 +65,13 @@ void fastvlm_gemm_int8_avx_vnni(const FastvlmGemm *gemm)
 {
     const size_t n_units = FASTVLM_UNITS_INT8(gemm->k);
 
-    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS)
+    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
             WITH_ROWS_6(n_rows, multiply_block, gemm, row, column, n_units);
         }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
+    }
 }
 
 /** x [k] * inverse, rounded, + 128, in bytes; behind them up to a whole 32 bytes is 128. */

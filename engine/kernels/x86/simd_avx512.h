@@ -18,6 +18,21 @@ static inline __mmask16 tail_mask_avx512(size_t n)
     return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1u);
 }
 
+/** Up to 16 floats, zeros behind them. Whole vectors go without a mask: see store_part_avx512(). */
+static inline __m512 load_part_avx512(const float *from, size_t n)
+{
+    return n >= 16 ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(tail_mask_avx512(n), from);
+}
+
+/** The first `n` of 16 lanes. A masked store is not forwarded to the loads behind it, which then wait. */
+static inline void store_part_avx512(float *to, size_t n, __m512 v)
+{
+    if (n >= 16)
+        _mm512_storeu_ps(to, v);
+    else
+        _mm512_mask_storeu_ps(to, tail_mask_avx512(n), v);
+}
+
 /**
  * exp(x), within 2 ulp, for x clamped to [-87, 88]: x = k ln 2 + r with |r| <= ln 2 / 2, then
  * 2^k times Taylor's polynomial of degree 7 in r (its remainder is under 5e-9). ln 2 is split in two
