@@ -51,7 +51,7 @@ typedef struct {
  * pixels are the fastest, since what lies around a tile is read as well.
  * gelu_bias_f32: x [n_rows, n] = gelu(x + bias [n]), the exact one: v * Phi(v).
  * finish_f32: a product's epilogue, see gemm.h.
- * silu_mul_f32: gate [n] = silu(gate) * up [n].
+ * silu_mul_f32: out [n] = silu(gate [n]) * up [n]; out may be gate.
  * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
  * dot_f32: sum of a [n] * b [n].
  * axpy_f32: y [n] += a * x [n].
@@ -69,7 +69,7 @@ typedef struct {
     X(void, conv_dw_f32, (const FastvlmConvDw *conv, const FastvlmConvTile *tile))                 \
     X(void, gelu_bias_f32, (float *x, const float *bias, size_t n_rows, size_t n))                 \
     X(void, finish_f32, (const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns)) \
-    X(void, silu_mul_f32, (float *gate, const float *up, size_t n))                                \
+    X(void, silu_mul_f32, (const float *gate, const float *up, float *out, size_t n))              \
     X(void, softmax_f32, (float *x, size_t n))                                                     \
     X(float, dot_f32, (const float *a, const float *b, size_t n))                                  \
     X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                               \
@@ -106,7 +106,8 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
     X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
     X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(dot_f32, avx512) X(axpy_f32, avx512) \
     X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
-    X(gemm_bf16, avx512) X(gemm_int8, avx512)
+    X(gemm_bf16, avx512) X(gemm_int8, avx512) \
+    X(product_f32, avx512) X(product_bf16, avx512)
 /* clang-format on */
 #define FASTVLM_KERNELS_AVX512_VNNI(X) X(gemm_int8, avx512_vnni) X(round_rows_int8, avx512_vnni)
 #define FASTVLM_KERNELS_AVX512_BF16(X) X(gemm_bf16, avx512_bf16) X(round_rows_bf16, avx512_bf16)

@@ -25,6 +25,7 @@ void fastvlm_decoder_state_clear(FastvlmDecoderState *state)
     g_clear_pointer(&state->gated, fastvlm_free_tensor);
     g_clear_pointer(&state->logits, fastvlm_free_tensor);
     g_clear_pointer(&state->inverse_frequency, fastvlm_free_tensor);
+    g_clear_pointer(&state->rotation, fastvlm_free_tensor);
     state->row_capacity = state->logits_capacity = 0;
 }
 
@@ -51,6 +52,7 @@ static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows, i
         {&state->gated, n_padded, (gsize)weights->intermediate},
         {&state->logits, (gsize)fastvlm_pad_rows(n_logits), (gsize)weights->vocab_size},
         {&state->inverse_frequency, 1, (gsize)weights->head_dim},
+        {&state->rotation, (gsize)n_rows, (gsize)weights->head_dim},
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(tensors); i++) {
@@ -98,24 +100,46 @@ typedef struct {
     int n_rows; /* of all parts */
 } DecoderRun;
 
-/** Rotates heads [n_heads, head_dim] to `position`. */
-static void rotate_heads(float *heads, int n_heads, int head_dim, const float *inverse_frequency,
-                         int position)
+/** The part that `row` of all belongs to; in `row` its row there. */
+static const FastvlmDecoderPart *find_part(const DecoderRun *run, int *row)
 {
-    const int half = head_dim / 2;
+    const FastvlmDecoderPart *part = run->parts;
+
+    for (; *row >= part->n_rows; part++)
+        *row -= part->n_rows;
+    return part;
+}
+
+/** Cosines, then sines, of a row's position: the same for all layers and heads. */
+static void fill_rotation(int row, int worker, void *data)
+{
+    const DecoderRun *run = data;
+    const int half = run->weights->head_dim / 2;
+    float *cosine = run->state->rotation + (gsize)row * 2 * (gsize)half;
+    const FastvlmDecoderPart *part = find_part(run, &row);
 
     for (int i = 0; i < half; i++) {
-        const float angle = (float)position * inverse_frequency[i];
-        const float c = cosf(angle), s = sinf(angle);
+        const float angle =
+            (float)(part->cache->n_positions + row) * run->state->inverse_frequency[i];
 
-        for (float *head = heads; head < heads + (gsize)n_heads * (gsize)head_dim;
-             head += head_dim) {
+        cosine[i] = cosf(angle);
+        cosine[half + i] = sinf(angle);
+    }
+}
+
+/** Rotates heads [n_heads, head_dim] by `cosine` [head_dim / 2] and the sines behind it. */
+static void rotate_heads(float *heads, int n_heads, int head_dim, const float *cosine)
+{
+    const int half = head_dim / 2;
+    const float *sine = cosine + half;
+
+    for (float *head = heads; head < heads + (gsize)n_heads * (gsize)head_dim; head += head_dim)
+        for (int i = 0; i < half; i++) {
             const float a = head[i], b = head[i + half];
 
-            head[i] = a * c - b * s;
-            head[i + half] = b * c + a * s;
+            head[i] = a * cosine[i] - b * sine[i];
+            head[i + half] = b * cosine[i] + a * sine[i];
         }
-    }
 }
 
 /** Rotates the queries and keys of one row and puts its keys and values into the cache. */
@@ -123,18 +147,15 @@ static void place_row(int row, int worker, void *data)
 {
     const DecoderRun *run = data;
     const FastvlmLanguageWeights *weights = run->weights;
-    const FastvlmDecoderPart *part = run->parts;
     const int head_dim = weights->head_dim;
     float *q = run->state->qkv + (gsize)row * (gsize)weights->layers[0].qkv.matrix.n_out;
     float *k = q + (gsize)weights->n_heads * (gsize)head_dim;
     const float *v = k + (gsize)weights->n_kv_heads * (gsize)head_dim;
-    int position;
+    const float *cosine = run->state->rotation + (gsize)row * (gsize)head_dim;
+    const FastvlmDecoderPart *part = find_part(run, &row);
+    const int position = part->cache->n_positions + row;
 
-    for (; row >= part->n_rows; part++)
-        row -= part->n_rows;
-    position = part->cache->n_positions + row;
-    rotate_heads(q, weights->n_heads + weights->n_kv_heads, head_dim, run->state->inverse_frequency,
-                 position);
+    rotate_heads(q, weights->n_heads + weights->n_kv_heads, head_dim, cosine);
     for (int head = 0; head < weights->n_kv_heads; head++) {
         const gsize from = (gsize)head * (gsize)head_dim;
 
@@ -187,10 +208,9 @@ static void gate_row(int row, int worker, void *data)
 {
     const DecoderRun *run = data;
     const gsize n = (gsize)run->weights->intermediate;
-    float *gate = run->state->gate_up + (gsize)row * 2 * n;
+    const float *gate = run->state->gate_up + (gsize)row * 2 * n;
 
-    run->compute->kernels->silu_mul_f32(gate, gate + n, n);
-    memcpy(run->state->gated + (gsize)row * n, gate, n * sizeof *gate);
+    run->compute->kernels->silu_mul_f32(gate, gate + n, run->state->gated + (gsize)row * n, n);
 }
 
 /** x += linear(branch): `normed` takes the sum and the two change places. */
@@ -264,6 +284,8 @@ gboolean fastvlm_decoder_run(const FastvlmLanguageWeights *weights, const Fastvl
 
     for (int i = 0; i < n_parts; i++)
         run.n_rows += parts[i].n_rows;
+    if (!fastvlm_compute_run(compute, run.n_rows, fill_rotation, &run, error))
+        return FALSE;
     for (; run.layer < weights->n_layers; run.layer++)
         if (!run_attention(&run, &weights->layers[run.layer], error) ||
             !run_feed_forward(&run, &weights->layers[run.layer], error))

@@ -27,6 +27,7 @@ typedef struct {
     float *gated;             /* [padded rows, intermediate] */
     float *logits;            /* [padded rows of logits, vocab_size] */
     float *inverse_frequency; /* [head_dim / 2] of RoPE */
+    float *rotation;          /* [rows, head_dim]: cosines and sines of their positions */
 } FastvlmDecoderState;
 
 /** Rows of one timeline. */

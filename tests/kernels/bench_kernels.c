@@ -64,7 +64,8 @@ static void run_silu(int thread, void *data)
 {
     Vectors *vectors = data;
 
-    vectors->kernels->silu_mul_f32(vectors->x[thread], vectors->y[thread], N_VALUES);
+    vectors->kernels->silu_mul_f32(vectors->x[thread], vectors->y[thread], vectors->x[thread],
+                                   N_VALUES);
 }
 
 static void run_softmax(int thread, void *data)

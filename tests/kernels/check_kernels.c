@@ -179,8 +179,8 @@ static void check_silu(size_t n, float scale)
     prepare(&input, n, scale);
     copy_input(&expected);
     copy_input(&found);
-    reference->silu_mul_f32(expected.memory + N_CANARIES, up, n);
-    tier->silu_mul_f32(found.memory + N_CANARIES, up, n);
+    reference->silu_mul_f32(expected.memory + N_CANARIES, up, expected.memory + N_CANARIES, n);
+    tier->silu_mul_f32(found.memory + N_CANARIES, up, found.memory + N_CANARIES, n);
     compare("silu_mul_f32", 1e-6, 1e-6);
 }
 

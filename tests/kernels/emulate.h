@@ -156,6 +156,13 @@ EMULATED EmulatedSi emulate_cvtepi8_epi16(__m256i v)
 }
 #define _mm512_cvtepi8_epi16 emulate_cvtepi8_epi16
 
+EMULATED EmulatedSi emulate_cvtepu16_epi32(__m256i v)
+{
+    return (EmulatedSi){{_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),
+                         _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1))}};
+}
+#define _mm512_cvtepu16_epi32 emulate_cvtepu16_epi32
+
 EMULATED EmulatedPs emulate_castps256_ps512(__m256 v)
 {
     return (EmulatedPs){{v, _mm256_set1_ps(NAN)}};

@@ -94,14 +94,14 @@ static inline float32x4_t silu_mul(float32x4_t gate, float32x4_t up)
     return vmulq_f32(vdivq_f32(gate, vaddq_f32(vdupq_n_f32(1.0f), e)), up);
 }
 
-void fastvlm_silu_mul_f32_neon(float *gate, const float *up, size_t n)
+void fastvlm_silu_mul_f32_neon(const float *gate, const float *up, float *out, size_t n)
 {
     size_t i = 0;
 
     for (; i + 4 <= n; i += 4)
-        vst1q_f32(gate + i, silu_mul(vld1q_f32(gate + i), vld1q_f32(up + i)));
+        vst1q_f32(out + i, silu_mul(vld1q_f32(gate + i), vld1q_f32(up + i)));
     if (i < n)
-        store_part_neon(gate + i, n - i,
+        store_part_neon(out + i, n - i,
                         silu_mul(load_part_neon(gate + i, n - i), load_part_neon(up + i, n - i)));
 }
 

@@ -39,10 +39,10 @@ void fastvlm_finish_f32_scalar(const FastvlmGemm *gemm, int row, int n_rows, int
         }
 }
 
-void fastvlm_silu_mul_f32_scalar(float *gate, const float *up, size_t n)
+void fastvlm_silu_mul_f32_scalar(const float *gate, const float *up, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+        out[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
 void fastvlm_softmax_f32_scalar(float *x, size_t n)

@@ -79,16 +79,16 @@ static inline __m256 silu_mul(__m256 gate, __m256 up)
     return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), up);
 }
 
-void fastvlm_silu_mul_f32_avx2(float *gate, const float *up, size_t n)
+void fastvlm_silu_mul_f32_avx2(const float *gate, const float *up, float *out, size_t n)
 {
     const size_t n_whole = n & ~(size_t)7;
 
     for (size_t i = 0; i < n_whole; i += 8)
-        _mm256_storeu_ps(gate + i, silu_mul(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+        _mm256_storeu_ps(out + i, silu_mul(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
     if (n_whole < n) {
         const __m256i mask = tail_mask_avx2(n - n_whole);
 
-        _mm256_maskstore_ps(gate + n_whole, mask,
+        _mm256_maskstore_ps(out + n_whole, mask,
                             silu_mul(_mm256_maskload_ps(gate + n_whole, mask),
                                      _mm256_maskload_ps(up + n_whole, mask)));
     }

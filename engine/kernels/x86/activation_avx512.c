@@ -131,15 +131,12 @@ static BLOCK __m512 silu_mul(__m512 gate, __m512 up)
     return _mm512_mul_ps(_mm512_div_ps(gate, _mm512_add_ps(_mm512_set1_ps(1.0f), e)), up);
 }
 
-void fastvlm_silu_mul_f32_avx512(float *gate, const float *up, size_t n)
+void fastvlm_silu_mul_f32_avx512(const float *gate, const float *up, float *out, size_t n)
 {
-    for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 mask = tail_mask_avx512(n - i);
-
-        _mm512_mask_storeu_ps(
-            gate + i, mask,
-            silu_mul(_mm512_maskz_loadu_ps(mask, gate + i), _mm512_maskz_loadu_ps(mask, up + i)));
-    }
+    for (size_t i = 0; i < n; i += 16)
+        store_part_avx512(
+            out + i, n - i,
+            silu_mul(load_part_avx512(gate + i, n - i), load_part_avx512(up + i, n - i)));
 }
 
 static float find_max(const float *x, size_t n)
