@@ -259,9 +259,10 @@ static void copy_settings(GstFastvlmCaption *self, GstFastvlmSettings *settings)
 }
 
 /* Looks at the checkpoint's headers: milliseconds, where loading may take long. */
-static gboolean check_model(const char *model_path, GError **error)
+static gboolean check_model(const char *model_path, const FastvlmModelParams *params,
+                            GError **error)
 {
-    FastvlmModelInfo *info = fastvlm_model_inspect(model_path, error);
+    FastvlmModelInfo *info = fastvlm_model_inspect_for(model_path, params, error);
 
     if (info == NULL) {
         return FALSE;
@@ -279,12 +280,11 @@ static gboolean check_model(const char *model_path, GError **error)
 
 static gboolean check_settings(const GstFastvlmSettings *settings, GError **error)
 {
-    const FastvlmModelParams params = {.precision = settings->precision,
-                                       .n_threads = (int)settings->threads,
-                                       .worker_nice = settings->nice};
+    const FastvlmModelParams params = gst_fastvlm_settings_get_params(settings);
 
     return gst_fastvlm_settings_check_all(settings, error) &&
-           fastvlm_model_check_params(&params, error) && check_model(settings->model_path, error);
+           fastvlm_model_check_params(&params, error) &&
+           check_model(settings->model_path, &params, error);
 }
 
 static gboolean start(GstFastvlmCaption *self)

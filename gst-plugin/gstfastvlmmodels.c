@@ -10,6 +10,7 @@
 #include "gstfastvlmmodels.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "gstfastvlmprivate.h"
 
@@ -18,6 +19,7 @@
 typedef struct {
     char *key;
     char *name;
+    char *vision; /* of `params` */
     FastvlmModelParams params;
     guint n_users;
     guint n_refs; /* users and the loader */
@@ -63,6 +65,7 @@ static void free_entry(Entry *entry)
     g_clear_error(&entry->error);
     g_free(entry->key);
     g_free(entry->name);
+    g_free(entry->vision);
     g_free(entry);
 }
 
@@ -109,15 +112,28 @@ static gpointer run_loader(gpointer data)
     return NULL;
 }
 
-/* Two names of one directory are one model. */
-static char *make_key(const char *name, FastvlmPrecision precision, int n_threads)
+/* The directory that a name stands for, the same for all its names; free with g_free(). */
+static char *find_real_path(const char *name)
 {
     char *path = fastvlm_model_resolve(name);
     char *real = realpath(path, NULL);
-    char *key = g_strdup_printf("%d %d %s", (int)precision, n_threads, real ? real : path);
+    char *found = g_strdup(real != NULL ? real : path);
 
     free(real);
     g_free(path);
+    return found;
+}
+
+/* Two names of one directory are one model. With the first path's length, no two pairs of paths read alike. */
+static char *make_key(const char *name, const FastvlmModelParams *params)
+{
+    char *model = find_real_path(name);
+    char *vision = find_real_path(params->vision_path != NULL ? params->vision_path : "");
+    char *key = g_strdup_printf("%d %d %d %zu %s %s", (int)params->precision, params->n_threads,
+                                (int)params->head, strlen(model), model, vision);
+
+    g_free(model);
+    g_free(vision);
     return key;
 }
 
@@ -128,6 +144,7 @@ static Entry *start_entry(char *key, const char *name, const FastvlmModelParams 
     entry->key = key;
     entry->name = g_strdup(name);
     entry->params = *params;
+    entry->params.vision_path = entry->vision = g_strdup(params->vision_path);
     entry->params.progress = note_progress;
     entry->params.progress_data = entry;
     entry->params.cache_notice = note_copy;
@@ -141,20 +158,17 @@ static Entry *start_entry(char *key, const char *name, const FastvlmModelParams 
     return entry;
 }
 
-GstFastvlmModelUse *gst_fastvlm_models_join(const char *name, FastvlmPrecision precision,
-                                            int n_threads, int worker_nice)
+GstFastvlmModelUse *gst_fastvlm_models_join(const char *name, const FastvlmModelParams *params)
 {
-    const FastvlmModelParams params = {
-        .precision = precision, .n_threads = n_threads, .worker_nice = worker_nice};
     GstFastvlmModelUse *use = g_new0(GstFastvlmModelUse, 1);
-    char *key = make_key(name, precision, n_threads);
+    char *key = make_key(name, params);
 
     g_mutex_lock(&lock);
     Entry *entry = entries != NULL ? g_hash_table_lookup(entries, key) : NULL;
     if (entry != NULL) {
         g_free(key);
     } else {
-        entry = start_entry(key, name, &params);
+        entry = start_entry(key, name, params);
     }
     entry->n_users++;
     entry->n_refs++;

@@ -1,7 +1,7 @@
 /*
  * Models shared by the elements of a process.
  *
- *     element joins (directory, precision, threads) -> one loader thread a model -> FastvlmModel
+ *     element joins (directory, precision, threads, encoder, head) -> one loader thread a model -> FastvlmModel
  *
  * The first to join starts the load in a thread of its own; the others share what comes of it. When
  * the last one leaves, a load under way is cancelled and the model is freed. Nobody is called back:
@@ -30,11 +30,10 @@ typedef enum {
 /**
  * Joins a model and has it loaded if nobody has. Returns at once; never NULL.
  *
- * @param name         a directory or a model's name, as for fastvlm_model_load()
- * @param worker_nice  nice value of the model's threads; the one who joins first decides
+ * @param name    a directory or a model's name, as for fastvlm_model_load()
+ * @param params  without callbacks; of worker_nice, the one who joins first decides
  */
-GstFastvlmModelUse *gst_fastvlm_models_join(const char *name, FastvlmPrecision precision,
-                                            int n_threads, int worker_nice);
+GstFastvlmModelUse *gst_fastvlm_models_join(const char *name, const FastvlmModelParams *params);
 
 /** Leaves and frees `use`; the last user's leaving frees the model. NULL is fine. */
 void gst_fastvlm_models_leave(GstFastvlmModelUse *use);

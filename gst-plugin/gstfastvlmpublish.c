@@ -221,9 +221,14 @@ static void tell_progress(gpointer user_data, GstProgressType type, const char *
 static void note_model(gpointer user_data, const FastvlmModel *model)
 {
     GstFastvlmCaption *self = user_data;
+    const FastvlmModelInfo *info = fastvlm_model_get_info(model);
 
-    gst_fastvlm_stats_set_model(self->stats, fastvlm_model_get_info(model)->path,
-                                fastvlm_model_get_precision_note(model));
+    gst_fastvlm_stats_set_model(self->stats, info->path, fastvlm_model_get_precision_note(model));
+    if (info->head_note != NULL) {
+        GST_ELEMENT_WARNING_WITH_DETAILS(self, RESOURCE, SETTINGS,
+                                         ("%s: %s", info->path, info->head_note), (NULL),
+                                         ("reason", G_TYPE_STRING, "head", NULL));
+    }
 }
 
 /* A camera's prompt that is too long must not flood the bus: the same words once in a while. */

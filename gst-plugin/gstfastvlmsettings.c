@@ -63,11 +63,28 @@ GType gst_fastvlm_fit_get_type(void)
         {FASTVLM_FIT_PAD, "Black bars, all of the picture", "pad"},
         {FASTVLM_FIT_CROP, "The middle square", "crop"},
         {FASTVLM_FIT_STRETCH, "All of the picture, aspect ratio lost", "stretch"},
+        {FASTVLM_FIT_AUTO, "As the model was trained, pad or crop", "auto"},
         {0, NULL, NULL},
     };
 
     if (g_once_init_enter(&type)) {
         g_once_init_leave(&type, register_enum("GstFastvlmFit", values));
+    }
+    return type;
+}
+
+GType gst_fastvlm_head_get_type(void)
+{
+    static gsize type = 0;
+    static const GEnumValue values[] = {
+        {FASTVLM_HEAD_AUTO, "As config.json says", "auto"},
+        {FASTVLM_HEAD_TIED, "The embedding", "tied"},
+        {FASTVLM_HEAD_OWN, "lm_head.weight", "own"},
+        {0, NULL, NULL},
+    };
+
+    if (g_once_init_enter(&type)) {
+        g_once_init_leave(&type, register_enum("GstFastvlmHead", values));
     }
     return type;
 }
@@ -134,6 +151,11 @@ static const Property properties[] = {
     NUMBER(GST_FASTVLM_PROP_NICE, G_TYPE_INT, nice, "nice", "Nice", AT_START, 0, 19, 10,
            "Nice value of the threads that compute, so that video goes first; of a shared model "
            "the first element decides"),
+    STRING(GST_FASTVLM_PROP_VISION_PATH, vision_path, "vision-path", "Vision path", AT_START, NULL,
+           "Checkpoint directory or model's name to take the encoder from (none: the model's own); "
+           "an export for MLX has none and needs one"),
+    ENUM(GST_FASTVLM_PROP_HEAD, head, "head", "Head", AT_START, gst_fastvlm_head_get_type,
+         FASTVLM_HEAD_AUTO, "Matrix that chooses tokens, for a config.json that is wrong about it"),
     STRING(GST_FASTVLM_PROP_PROMPT, prompt, "prompt", "Prompt", LIVE, FASTVLM_DEFAULT_PROMPT,
            "What to ask about each sample"),
     STRING(
@@ -150,7 +172,7 @@ static const Property properties[] = {
            0, MAX_RESOLUTION, 0,
            "Side of the picture that the model sees, pixels, a multiple of 64 (0: the model's "
            "own)"),
-    ENUM(GST_FASTVLM_PROP_FIT, fit, "fit", "Fit", LIVE, gst_fastvlm_fit_get_type, FASTVLM_FIT_PAD,
+    ENUM(GST_FASTVLM_PROP_FIT, fit, "fit", "Fit", LIVE, gst_fastvlm_fit_get_type, FASTVLM_FIT_AUTO,
          "How a picture whose display aspect is not square becomes one"),
     TIME(GST_FASTVLM_PROP_INTERVAL, interval, "interval", "Interval", LIVE, GST_SECOND,
          "Running time between samples, ns (0: every frame in mode complete, as often as the model "
@@ -505,4 +527,15 @@ gboolean gst_fastvlm_settings_check_all(const GstFastvlmSettings *settings, GErr
     return check_resolution(settings->resolution, error) &&
            check_prompts(settings->prompts, error) && check_mask(settings->change_mask, error) &&
            check_choices(settings->choices, error) && check_alerts(settings, error);
+}
+
+FastvlmModelParams gst_fastvlm_settings_get_params(const GstFastvlmSettings *settings)
+{
+    return (FastvlmModelParams){
+        .precision = settings->precision,
+        .n_threads = (int)settings->threads,
+        .worker_nice = settings->nice,
+        .vision_path = settings->vision_path,
+        .head = settings->head,
+    };
 }

@@ -30,10 +30,12 @@ typedef enum {
 #define GST_TYPE_FASTVLM_TRIGGER (gst_fastvlm_trigger_get_type())
 #define GST_TYPE_FASTVLM_MODE (gst_fastvlm_mode_get_type())
 #define GST_TYPE_FASTVLM_FIT (gst_fastvlm_fit_get_type())
+#define GST_TYPE_FASTVLM_HEAD (gst_fastvlm_head_get_type())
 #define GST_TYPE_FASTVLM_PRECISION (gst_fastvlm_precision_get_type())
 GType gst_fastvlm_trigger_get_type(void);
 GType gst_fastvlm_mode_get_type(void);
 GType gst_fastvlm_fit_get_type(void);
+GType gst_fastvlm_head_get_type(void);
 GType gst_fastvlm_precision_get_type(void);
 
 /** Property ids, in the order that gst-inspect shows their pairs in. */
@@ -68,6 +70,8 @@ enum {
     GST_FASTVLM_PROP_TEXT_REPEAT,
     GST_FASTVLM_PROP_REPEAT,
     GST_FASTVLM_PROP_NICE,
+    GST_FASTVLM_PROP_VISION_PATH,
+    GST_FASTVLM_PROP_HEAD,
     GST_FASTVLM_N_SETTINGS, /* the element's read-only properties follow */
 };
 
@@ -101,12 +105,17 @@ typedef struct {
     guint64 text_repeat; /* ns */
     gboolean repeat;
     gint nice;
+    char *vision_path; /* NULL: the model's own encoder */
+    FastvlmHead head;
 } GstFastvlmSettings;
 
 /** The defaults. */
 void gst_fastvlm_settings_init(GstFastvlmSettings *settings);
 void gst_fastvlm_settings_clear(GstFastvlmSettings *settings);
 void gst_fastvlm_settings_copy(GstFastvlmSettings *to, const GstFastvlmSettings *from);
+
+/** What a model is loaded with; without callbacks. Strings stay the settings'. */
+FastvlmModelParams gst_fastvlm_settings_get_params(const GstFastvlmSettings *settings);
 
 /** Installs the properties 1 .. GST_FASTVLM_N_SETTINGS - 1. */
 void gst_fastvlm_settings_install(GObjectClass *klass);

@@ -223,8 +223,8 @@ GstFastvlmWorker *gst_fastvlm_worker_new(const GstFastvlmWorkerFuncs *funcs, gpo
     worker->nice = settings->nice;
     g_mutex_init(&worker->lock);
     g_cond_init(&worker->changed);
-    worker->use = gst_fastvlm_models_join(settings->model_path, settings->precision,
-                                          (int)settings->threads, settings->nice);
+    const FastvlmModelParams params = gst_fastvlm_settings_get_params(settings);
+    worker->use = gst_fastvlm_models_join(settings->model_path, &params);
     /* Under the lock: the thread's first look at it comes after. */
     g_mutex_lock(&worker->lock);
     worker->thread = g_thread_new("fastvlm-worker", run_worker, gst_fastvlm_worker_ref(worker));

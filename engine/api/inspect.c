@@ -7,6 +7,7 @@
  */
 #include "api/inspect.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/packing.h"
@@ -52,6 +53,8 @@ void fastvlm_model_info_free(FastvlmModelInfo *info)
     if (!info)
         return;
     g_free(info->path);
+    g_free(info->layout_note);
+    g_free(info->stage);
     g_free(info->stored_dtypes);
     g_free(info->head_note);
     g_free(info->licence_note);
@@ -108,24 +111,26 @@ static gboolean head_matches(const FastvlmCheckpoint *checkpoint, const FastvlmT
     return TRUE;
 }
 
-/** The config's flag decides; where the file holds another head, people should know. */
+/** What is odd about the head: config.json's flag decides, unless the caller did. */
 static char *note_head(const FastvlmCheckpoint *checkpoint)
 {
+    const FastvlmConfig *config = fastvlm_checkpoint_get_config(checkpoint);
     const FastvlmTensorView *head = fastvlm_checkpoint_find(checkpoint, "lm_head.weight");
     const FastvlmTensorView *embedding =
         fastvlm_checkpoint_find(checkpoint, "model.embed_tokens.weight");
 
-    if (!fastvlm_checkpoint_get_config(checkpoint)->tied_head || !head ||
-        head_matches(checkpoint, head, embedding))
+    if (!config->tied_head || !head || head_matches(checkpoint, head, embedding))
         return NULL;
-    return g_strdup("lm_head.weight differs from the embedding, but tie_word_embeddings in "
-                    "config.json is true: the embedding is used. If answers make no sense, set it "
-                    "to false");
+    return g_strdup_printf("lm_head.weight differs from the embedding, but %s: the embedding is "
+                           "used. If answers make no "
+                           "sense, ask for the model's own head (--head own, property head)",
+                           config->says_head ? "tie_word_embeddings in config.json is true"
+                                             : "the head was asked to be tied");
 }
 
 static void take_config(const FastvlmConfig *config, FastvlmModelInfo *info)
 {
-    info->layout = FASTVLM_LAYOUT_NAME;
+    info->fit = config->fit;
     info->resolution = config->resolution;
     info->hidden_size = config->hidden_size;
     info->n_layers = config->n_layers;
@@ -136,6 +141,31 @@ static void take_config(const FastvlmConfig *config, FastvlmModelInfo *info)
     info->vocab_size = config->vocab_size;
     info->max_positions = config->max_positions;
     info->tied_head = config->tied_head;
+}
+
+/** "stage 3" out of a name such as llava-fastvithd_0.5b_stage3. */
+static char *find_stage_in(const char *name)
+{
+    const char *at = name ? strstr(name, "stage") : NULL;
+
+    if (at)
+        at += strlen("stage");
+    if (at && (*at == '_' || *at == '-'))
+        at++;
+    return at && *at >= '1' && *at <= '3' && !g_ascii_isdigit(at[1])
+               ? g_strdup_printf("stage %c", *at)
+               : NULL;
+}
+
+/** The directory's name may tell, or the name that config.json has for it. */
+static char *find_stage(const FastvlmCheckpoint *checkpoint)
+{
+    char *real = realpath(fastvlm_checkpoint_get_path(checkpoint), NULL);
+    g_autofree char *base = real ? g_path_get_basename(real) : NULL;
+    char *stage = find_stage_in(base);
+
+    free(real);
+    return stage ? stage : find_stage_in(fastvlm_checkpoint_get_config(checkpoint)->origin);
 }
 
 static void take_totals(const FastvlmTensorTotals *totals, FastvlmModelInfo *info)
@@ -167,6 +197,9 @@ gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, Fastvlm
         !take_memory(checkpoint, &layout, info, error))
         return FALSE;
     info->path = g_strdup(fastvlm_checkpoint_get_path(checkpoint));
+    info->layout = fastvlm_checkpoint_get_layout(checkpoint);
+    info->layout_note = fastvlm_checkpoint_describe_layout(checkpoint);
+    info->stage = find_stage(checkpoint);
     take_config(fastvlm_checkpoint_get_config(checkpoint), info);
     take_totals(&totals, info);
     memcpy(info->vision_blocks, layout.blocks, sizeof info->vision_blocks);
@@ -178,9 +211,12 @@ gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, Fastvlm
     return TRUE;
 }
 
-FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error)
+FastvlmModelInfo *fastvlm_model_inspect_for(const char *name, const FastvlmModelParams *params,
+                                            GError **error)
 {
-    FastvlmCheckpoint *checkpoint = fastvlm_open_model(name, error);
+    static const FastvlmModelParams defaults = {0};
+    FastvlmCheckpoint *checkpoint =
+        fastvlm_open_model_for(name, params ? params : &defaults, error);
     FastvlmModelInfo *info;
 
     if (!checkpoint)
@@ -191,4 +227,9 @@ FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error)
         g_clear_pointer(&info, fastvlm_model_info_free);
     fastvlm_checkpoint_free(checkpoint);
     return info;
+}
+
+FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error)
+{
+    return fastvlm_model_inspect_for(name, NULL, error);
 }

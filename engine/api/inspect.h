@@ -19,6 +19,10 @@
  */
 FastvlmCheckpoint *fastvlm_open_model(const char *name, GError **error);
 
+/** The same for a load with `params`, of which `vision_path` and `head` count. */
+FastvlmCheckpoint *fastvlm_open_model_for(const char *name, const FastvlmModelParams *params,
+                                          GError **error);
+
 /**
  * Verifies every tensor and fills `info`, all but `tokenizer_size`.
  *

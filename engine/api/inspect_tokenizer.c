@@ -8,6 +8,7 @@
 #include "api/inspect.h"
 #include "base/text_file.h"
 #include "text/added_tokens.h"
+#include "text/tokenizer_json.h"
 #include "text/vocab.h"
 
 /** The byte behind the string that begins at `*at`, which is a quotation mark. */
@@ -67,6 +68,18 @@ static gboolean count_added(const char *directory, int *size, GError **error)
     return ok;
 }
 
+/** There is no short cut through tokenizer.json: other numbers than ids stand in it. */
+static gboolean measure_json(const char *directory, int *size, GError **error)
+{
+    FastvlmTokenizer *tokenizer = fastvlm_tokenizer_load(directory, error);
+    const gboolean ok = tokenizer != NULL;
+
+    if (ok)
+        *size = fastvlm_tokenizer_get_size(tokenizer);
+    fastvlm_tokenizer_free(tokenizer);
+    return ok;
+}
+
 gboolean fastvlm_inspect_tokenizer(const char *directory, int *size, GError **error)
 {
     g_autofree char *vocab = g_build_filename(directory, "vocab.json", NULL);
@@ -74,6 +87,8 @@ gboolean fastvlm_inspect_tokenizer(const char *directory, int *size, GError **er
     int found = 0;
 
     *size = 0;
+    if (fastvlm_tokenizer_json_is_used(directory))
+        return measure_json(directory, size, error);
     if (!fastvlm_file_is_there(vocab))
         return TRUE;
     if (!fastvlm_file_is_there(merges)) {

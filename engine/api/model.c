@@ -49,6 +49,11 @@ gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **e
                     FASTVLM_POOL_MAX_THREADS);
         return FALSE;
     }
+    if (params->head < FASTVLM_HEAD_AUTO || params->head > FASTVLM_HEAD_OWN) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                    "head %d: expected FASTVLM_HEAD_AUTO, _TIED or _OWN", (int)params->head);
+        return FALSE;
+    }
     if (params->worker_nice < 0 || params->worker_nice > 19) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT, "nice value %d: expected 0 to 19",
                     params->worker_nice);
@@ -78,7 +83,7 @@ static gboolean read_weights(FastvlmModel *model, const FastvlmModelParams *para
 static gboolean load(FastvlmModel *model, const char *name, const FastvlmModelParams *params,
                      GError **error)
 {
-    model->checkpoint = fastvlm_open_model(name, error);
+    model->checkpoint = fastvlm_open_model_for(name, params, error);
     return model->checkpoint && fastvlm_inspect_checkpoint(model->checkpoint, model->info, error) &&
            start_threads(model, params, error) && read_weights(model, params, error);
 }

@@ -13,10 +13,12 @@
 #include "base/text_file.h"
 #include "load/cache.h"
 #include "text/tables.h"
+#include "text/tokenizer_json.h"
 
 /** What the tokenizer's tables are made from, or depend on. */
-static const char *const tokenizer_files[] = {"vocab.json", "merges.txt", "added_tokens.json",
-                                              "tokenizer_config.json", NULL};
+static const char *const tokenizer_files[] = {"vocab.json",        "merges.txt",
+                                              "added_tokens.json", "tokenizer_config.json",
+                                              "tokenizer.json",    NULL};
 
 /** A load under way. */
 typedef struct {
@@ -159,12 +161,10 @@ static gboolean try_copy(Loading *loading)
     return FALSE;
 }
 
-/** A checkpoint without vocab.json can still be run by ids. */
+/** A checkpoint without a tokenizer can still be run by ids. */
 static gboolean load_tokenizer(FastvlmModel *model, GError **error)
 {
-    g_autofree char *vocab = g_build_filename(model->info->path, "vocab.json", NULL);
-
-    if (!fastvlm_file_is_there(vocab))
+    if (!fastvlm_tokenizer_is_there(model->info->path))
         return TRUE;
     model->tokenizer = fastvlm_tokenizer_load(model->info->path, error);
     return model->tokenizer != NULL;

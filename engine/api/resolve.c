@@ -62,3 +62,18 @@ FastvlmCheckpoint *fastvlm_open_model(const char *name, GError **error)
                 path, list);
     return NULL;
 }
+
+FastvlmCheckpoint *fastvlm_open_model_for(const char *name, const FastvlmModelParams *params,
+                                          GError **error)
+{
+    const gboolean has_vision = params->vision_path && *params->vision_path;
+    g_autofree char *path = fastvlm_model_resolve(name);
+    g_autofree char *vision = has_vision ? fastvlm_model_resolve(params->vision_path) : NULL;
+
+    /* A name that is nowhere: the error says where it was looked for. */
+    if (is_name(path))
+        return fastvlm_open_model(name, error);
+    if (vision && is_name(vision))
+        return fastvlm_open_model(vision, error);
+    return fastvlm_checkpoint_open_with(path, vision, params->head, error);
+}

@@ -87,6 +87,8 @@ static gboolean preprocess(FastvlmSession *session, const FastvlmImage *image, i
         session->rgb = g_malloc((gsize)resolution * (gsize)resolution * 3);
         session->rgb_side = resolution;
     }
+    if (fit == FASTVLM_FIT_AUTO)
+        fit = session->model->info->fit;
     if (!fastvlm_preprocess_run(image, resolution, fit, session->model->pool, &session->cancel,
                                 session->rgb, error))
         return FALSE;

@@ -1,8 +1,8 @@
 /*
  * Joins the weight files of a directory.
  *
- *     model.safetensors ------------------------> file ---> by_name
- *     model.safetensors.index.json -> shard names -> files -^  (each tensor in the shard it says)
+ *     model.safetensors ------------------------> file ---> views -> set of tensors
+ *     model.safetensors.index.json -> shard names -> files -^        (each in the shard it says)
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/text_file.h"
+#include "load/layout.h"
 #include "load/shard_index.h"
 
 #define SINGLE_NAME "model.safetensors"
@@ -21,26 +22,35 @@
     "put config.json and " SINGLE_NAME " of a released checkpoint there, or use the model " \
     "\"demo\""
 
-/* What is in memory twice while a tensor is read: it stays in the cache. */
-#define CHUNK_BYTES ((gsize)32 << 10)
-
-struct _FastvlmCheckpoint {
+/** The weight files of one directory. */
+typedef struct {
     char *path;
-    FastvlmConfig *config;
     GPtrArray *files; /* FastvlmSafetensors */
     GPtrArray *views; /* const FastvlmTensorView, file by file */
-    GHashTable *by_name;
+    FastvlmTensorSet *set;
+} Weights;
+
+struct _FastvlmCheckpoint {
+    FastvlmConfig *config;
+    Weights own;
+    Weights vision; /* from elsewhere; path NULL: none */
 };
+
+static void clear_weights(Weights *weights)
+{
+    fastvlm_tensor_set_free(weights->set);
+    g_clear_pointer(&weights->views, g_ptr_array_unref);
+    g_clear_pointer(&weights->files, g_ptr_array_unref);
+    g_free(weights->path);
+}
 
 void fastvlm_checkpoint_free(FastvlmCheckpoint *checkpoint)
 {
     if (!checkpoint)
         return;
-    g_hash_table_destroy(checkpoint->by_name);
-    g_ptr_array_free(checkpoint->views, TRUE);
-    g_ptr_array_free(checkpoint->files, TRUE);
+    clear_weights(&checkpoint->own);
+    clear_weights(&checkpoint->vision);
     fastvlm_config_free(checkpoint->config);
-    g_free(checkpoint->path);
     g_free(checkpoint);
 }
 
@@ -67,7 +77,7 @@ static gboolean read_config(FastvlmCheckpoint *checkpoint, GError **error)
 {
     GError *problem = NULL;
 
-    checkpoint->config = fastvlm_config_load(checkpoint->path, &problem);
+    checkpoint->config = fastvlm_config_load(checkpoint->own.path, &problem);
     if (checkpoint->config)
         return TRUE;
     if (g_error_matches(problem, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND)) {
@@ -80,29 +90,47 @@ static gboolean read_config(FastvlmCheckpoint *checkpoint, GError **error)
 }
 
 /** Opens NAME in the directory and adds it to the files. */
-static gboolean open_file(FastvlmCheckpoint *checkpoint, const char *name, GError **error)
+static gboolean open_file(Weights *weights, const char *name, GError **error)
 {
-    g_autofree char *path = g_build_filename(checkpoint->path, name, NULL);
+    g_autofree char *path = g_build_filename(weights->path, name, NULL);
     FastvlmSafetensors *file = fastvlm_safetensors_open(path, error);
 
     if (file)
-        g_ptr_array_add(checkpoint->files, file);
+        g_ptr_array_add(weights->files, file);
     return file != NULL;
 }
 
-static void add_views(FastvlmCheckpoint *checkpoint, const FastvlmSafetensors *file)
+static void add_views(Weights *weights, GHashTable *by_name, const FastvlmSafetensors *file)
 {
     const guint n = fastvlm_safetensors_get_n_tensors(file);
 
     for (guint i = 0; i < n; i++) {
         const FastvlmTensorView *view = fastvlm_safetensors_get_tensor(file, i);
 
-        g_ptr_array_add(checkpoint->views, (gpointer)view);
-        g_hash_table_insert(checkpoint->by_name, (gpointer)view->name, (gpointer)view);
+        g_ptr_array_add(weights->views, (gpointer)view);
+        g_hash_table_insert(by_name, (gpointer)view->name, (gpointer)view);
     }
 }
 
-static gboolean open_shards(FastvlmCheckpoint *checkpoint, const char *path, GError **error)
+/** Checks the shards of `index`, which are open, and takes their tensors. */
+static gboolean add_shards(Weights *weights, const FastvlmShardIndex *index, GError **error)
+{
+    GHashTable *by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < weights->files->len; i++) {
+        const FastvlmSafetensors *file = weights->files->pdata[i];
+
+        ok = fastvlm_shard_index_check(index, i, file, by_name, error);
+        if (ok)
+            add_views(weights, by_name, file);
+    }
+    ok = ok && fastvlm_shard_index_check_all(index, by_name, error);
+    g_hash_table_destroy(by_name);
+    return ok;
+}
+
+static gboolean open_shards(Weights *weights, const char *path, GError **error)
 {
     FastvlmShardIndex *index = fastvlm_shard_index_load(path, error);
     guint n_shards;
@@ -112,60 +140,129 @@ static gboolean open_shards(FastvlmCheckpoint *checkpoint, const char *path, GEr
         return FALSE;
     n_shards = fastvlm_shard_index_get_n_shards(index);
     for (guint i = 0; ok && i < n_shards; i++) {
-        ok = open_file(checkpoint, fastvlm_shard_index_get_shard(index, i), error);
+        ok = open_file(weights, fastvlm_shard_index_get_shard(index, i), error);
         if (!ok)
             g_prefix_error(error, "%s names ", INDEX_NAME);
     }
-    for (guint i = 0; ok && i < n_shards; i++) {
-        const FastvlmSafetensors *file = checkpoint->files->pdata[i];
-
-        ok = fastvlm_shard_index_check(index, i, file, checkpoint->by_name, error);
-        if (ok)
-            add_views(checkpoint, file);
-    }
-    ok = ok && fastvlm_shard_index_check_all(index, checkpoint->by_name, error);
+    ok = ok && add_shards(weights, index, error);
     fastvlm_shard_index_free(index);
     return ok;
 }
 
-/** One file goes before an index, as it does in transformers. */
-static gboolean open_weights(FastvlmCheckpoint *checkpoint, GError **error)
+static gboolean open_single(Weights *weights, GError **error)
 {
-    g_autofree char *single = g_build_filename(checkpoint->path, SINGLE_NAME, NULL);
-    g_autofree char *index = g_build_filename(checkpoint->path, INDEX_NAME, NULL);
+    GHashTable *by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    const gboolean ok = open_file(weights, SINGLE_NAME, error);
 
-    if (fastvlm_file_is_there(single)) {
-        if (!open_file(checkpoint, SINGLE_NAME, error))
-            return FALSE;
-        add_views(checkpoint, checkpoint->files->pdata[0]);
-        return TRUE;
-    }
+    if (ok)
+        add_views(weights, by_name, weights->files->pdata[0]);
+    g_hash_table_destroy(by_name);
+    return ok;
+}
+
+/** One file goes before an index, as it does in transformers. */
+static gboolean open_weights(Weights *weights, GError **error)
+{
+    g_autofree char *single = g_build_filename(weights->path, SINGLE_NAME, NULL);
+    g_autofree char *index = g_build_filename(weights->path, INDEX_NAME, NULL);
+
+    weights->files = g_ptr_array_new_with_free_func((GDestroyNotify)fastvlm_safetensors_free);
+    weights->views = g_ptr_array_new();
+    if (fastvlm_file_is_there(single))
+        return open_single(weights, error);
     if (fastvlm_file_is_there(index))
-        return open_shards(checkpoint, index, error);
+        return open_shards(weights, index, error);
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
-                "%s: neither " SINGLE_NAME " nor " INDEX_NAME ": " REMEDY, checkpoint->path);
+                "%s: neither " SINGLE_NAME " nor " INDEX_NAME ": " REMEDY, weights->path);
     return FALSE;
 }
 
-FastvlmCheckpoint *fastvlm_checkpoint_open(const char *directory, GError **error)
+/** Opens the weight files of `directory` and puts their tensors in order. */
+static gboolean read_weights(Weights *weights, const char *directory, int group_size,
+                             GError **error)
+{
+    g_free(weights->path);
+    weights->path = g_strdup(directory);
+    if (!open_weights(weights, error))
+        return FALSE;
+    weights->set = fastvlm_tensor_set_new(weights->views, group_size, error);
+    return weights->set != NULL;
+}
+
+/** An encoder from elsewhere: all of it, and nothing but it. */
+static gboolean replace_vision(FastvlmCheckpoint *checkpoint, const char *directory, GError **error)
+{
+    Weights *vision = &checkpoint->vision;
+
+    if (!directory)
+        return TRUE;
+    if (!check_directory(directory, error) ||
+        !read_weights(vision, directory, checkpoint->config->group_size, error)) {
+        g_prefix_error(error, "the directory for the vision part: ");
+        return FALSE;
+    }
+    if (!fastvlm_tensor_set_has(vision->set, FASTVLM_VISION_PREFIX)) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                    "%s: no vision part in it (tensors " FASTVLM_VISION_PREFIX
+                    "*), expected a checkpoint that has one",
+                    directory);
+        return FALSE;
+    }
+    fastvlm_tensor_set_replace(checkpoint->own.set, FASTVLM_VISION_PREFIX, vision->set);
+    return TRUE;
+}
+
+/** Whichever was asked for, or the file says; where it says nothing, the embedding if it is the only one. */
+static void settle_head(FastvlmCheckpoint *checkpoint, FastvlmHead head)
+{
+    FastvlmConfig *config = checkpoint->config;
+
+    if (head != FASTVLM_HEAD_AUTO)
+        config->tied_head = head == FASTVLM_HEAD_TIED;
+    else if (!config->says_head)
+        config->tied_head = !fastvlm_tensor_set_find(checkpoint->own.set, "lm_head.weight");
+}
+
+/** Embeddings are padded for the sake of speed: rows beyond the vocabulary are harmless. */
+static void settle_vocab_size(FastvlmCheckpoint *checkpoint)
+{
+    FastvlmConfig *config = checkpoint->config;
+    const FastvlmTensorView *embedding =
+        fastvlm_tensor_set_find(checkpoint->own.set, "model.embed_tokens.weight");
+
+    if (embedding && embedding->n_dims == 2 && embedding->shape[0] > config->vocab_size &&
+        embedding->shape[0] <= FASTVLM_CONFIG_MAX_VOCAB)
+        config->vocab_size = (int)embedding->shape[0];
+}
+
+FastvlmCheckpoint *fastvlm_checkpoint_open_with(const char *directory, const char *vision,
+                                                FastvlmHead head, GError **error)
 {
     FastvlmCheckpoint *checkpoint;
 
     if (!check_directory(directory, error))
         return NULL;
     checkpoint = g_new0(FastvlmCheckpoint, 1);
-    checkpoint->path = g_strdup(directory);
-    checkpoint->files = g_ptr_array_new_with_free_func((GDestroyNotify)fastvlm_safetensors_free);
-    checkpoint->views = g_ptr_array_new();
-    checkpoint->by_name = g_hash_table_new(g_str_hash, g_str_equal);
-    if (!read_config(checkpoint, error) || !open_weights(checkpoint, error))
-        g_clear_pointer(&checkpoint, fastvlm_checkpoint_free);
+    checkpoint->own.path = g_strdup(directory);
+    if (!read_config(checkpoint, error) ||
+        !read_weights(&checkpoint->own, directory, checkpoint->config->group_size, error) ||
+        !replace_vision(checkpoint, vision, error)) {
+        fastvlm_checkpoint_free(checkpoint);
+        return NULL;
+    }
+    settle_head(checkpoint, head);
+    settle_vocab_size(checkpoint);
     return checkpoint;
+}
+
+FastvlmCheckpoint *fastvlm_checkpoint_open(const char *directory, GError **error)
+{
+    return fastvlm_checkpoint_open_with(directory, NULL, FASTVLM_HEAD_AUTO, error);
 }
 
 const char *fastvlm_checkpoint_get_path(const FastvlmCheckpoint *checkpoint)
 {
-    return checkpoint->path;
+    return checkpoint->own.path;
 }
 
 const FastvlmConfig *fastvlm_checkpoint_get_config(const FastvlmCheckpoint *checkpoint)
@@ -173,13 +270,42 @@ const FastvlmConfig *fastvlm_checkpoint_get_config(const FastvlmCheckpoint *chec
     return checkpoint->config;
 }
 
-guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint)
+const char *fastvlm_checkpoint_get_layout(const FastvlmCheckpoint *checkpoint)
+{
+    return checkpoint->own.set->naming->name;
+}
+
+char *fastvlm_checkpoint_describe_layout(const FastvlmCheckpoint *checkpoint)
+{
+    const FastvlmTensorSet *set = checkpoint->own.set;
+    GString *text = g_string_new(set->naming->about);
+
+    if (set->is_folded)
+        g_string_append(text, ", with the branches of training, which are folded as it is loaded");
+    if (checkpoint->vision.path)
+        g_string_append_printf(text, "; vision part from %s, %s", checkpoint->vision.path,
+                               checkpoint->vision.set->naming->about);
+    return g_string_free(text, FALSE);
+}
+
+static guint64 sum_sizes(const GPtrArray *files)
 {
     guint64 size = 0;
 
-    for (guint i = 0; i < checkpoint->files->len; i++)
-        size += fastvlm_safetensors_get_size(checkpoint->files->pdata[i]);
+    for (guint i = 0; files && i < files->len; i++)
+        size += fastvlm_safetensors_get_size(files->pdata[i]);
     return size;
+}
+
+guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint)
+{
+    return sum_sizes(checkpoint->own.files) + sum_sizes(checkpoint->vision.files);
+}
+
+static void add_fingerprints(const GPtrArray *files, GChecksum *sum)
+{
+    for (guint i = 0; files && i < files->len; i++)
+        fastvlm_safetensors_fingerprint(files->pdata[i], sum);
 }
 
 char *fastvlm_checkpoint_fingerprint(const FastvlmCheckpoint *checkpoint, const char *const *names)
@@ -187,10 +313,10 @@ char *fastvlm_checkpoint_fingerprint(const FastvlmCheckpoint *checkpoint, const 
     GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
     char *digits;
 
-    for (guint i = 0; i < checkpoint->files->len; i++)
-        fastvlm_safetensors_fingerprint(checkpoint->files->pdata[i], sum);
+    add_fingerprints(checkpoint->own.files, sum);
+    add_fingerprints(checkpoint->vision.files, sum);
     for (; *names; names++) {
-        g_autofree char *path = g_build_filename(checkpoint->path, *names, NULL);
+        g_autofree char *path = g_build_filename(checkpoint->own.path, *names, NULL);
         struct stat status;
 
         if (stat(path, &status) == 0)
@@ -203,45 +329,57 @@ char *fastvlm_checkpoint_fingerprint(const FastvlmCheckpoint *checkpoint, const 
     return digits;
 }
 
+static void note_dtypes(const GPtrArray *views, gboolean *has)
+{
+    for (guint i = 0; views && i < views->len; i++)
+        has[((const FastvlmTensorView *)views->pdata[i])->dtype] = TRUE;
+}
+
 char *fastvlm_checkpoint_dtypes(const FastvlmCheckpoint *checkpoint)
 {
     static const FastvlmDtype order[] = {FASTVLM_DTYPE_BF16, FASTVLM_DTYPE_F16, FASTVLM_DTYPE_F32};
+    const FastvlmTensorSet *set = checkpoint->own.set;
     gboolean has[FASTVLM_N_DTYPES] = {FALSE};
     GString *text = g_string_new(NULL);
 
-    for (guint i = 0; i < checkpoint->views->len; i++)
-        has[fastvlm_checkpoint_get_tensor(checkpoint, i)->dtype] = TRUE;
+    note_dtypes(checkpoint->own.views, has);
+    note_dtypes(checkpoint->vision.views, has);
     for (guint i = 0; i < G_N_ELEMENTS(order); i++)
         if (has[order[i]])
             g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "",
                                    fastvlm_dtype_to_string(order[i]));
+    for (int bits = 2; bits <= 8; bits++)
+        if (set->bits & 1u << bits)
+            g_string_append_printf(text, "%s%d-bit words in groups of %d",
+                                   text->len > 0 ? ", " : "", bits, set->group_size);
     return g_string_free(text, FALSE);
 }
 
 const char *fastvlm_checkpoint_get_metadata(const FastvlmCheckpoint *checkpoint, const char *key)
 {
+    const GPtrArray *files = checkpoint->own.files;
     const char *text = NULL;
 
-    for (guint i = 0; !text && i < checkpoint->files->len; i++)
-        text = fastvlm_safetensors_get_metadata(checkpoint->files->pdata[i], key);
+    for (guint i = 0; !text && i < files->len; i++)
+        text = fastvlm_safetensors_get_metadata(files->pdata[i], key);
     return text;
 }
 
 guint fastvlm_checkpoint_get_n_tensors(const FastvlmCheckpoint *checkpoint)
 {
-    return checkpoint->views->len;
+    return checkpoint->own.set->views->len;
 }
 
 const FastvlmTensorView *fastvlm_checkpoint_get_tensor(const FastvlmCheckpoint *checkpoint,
                                                        guint index)
 {
-    return checkpoint->views->pdata[index];
+    return checkpoint->own.set->views->pdata[index];
 }
 
 const FastvlmTensorView *fastvlm_checkpoint_find(const FastvlmCheckpoint *checkpoint,
                                                  const char *name)
 {
-    return g_hash_table_lookup(checkpoint->by_name, name);
+    return fastvlm_tensor_set_find(checkpoint->own.set, name);
 }
 
 /** "[4, 3]", with "any" for -1. */
@@ -280,7 +418,11 @@ const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *che
 
     if (!view) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: no tensor %s, expected one of shape %s", checkpoint->path, name, expected);
+                    "%s: no tensor %s%s, expected one of shape %s", checkpoint->own.path, name,
+                    checkpoint->own.set->naming == &fastvlm_naming_released
+                        ? ""
+                        : " (as Apple's release names it)",
+                    expected);
         return NULL;
     }
     if (!shape_fits(view, n_dims, shape)) {
@@ -298,61 +440,18 @@ const FastvlmTensorView *fastvlm_checkpoint_require(const FastvlmCheckpoint *che
     return view;
 }
 
-static gboolean fail_not_finite(const FastvlmTensorView *view, gsize first, const guint8 *data,
-                                gsize n, GError **error)
-{
-    const gsize size = fastvlm_dtype_size(view->dtype);
-    float value;
-    gsize i = 0;
-
-    while (i + 1 < n && fastvlm_dtype_to_f32(view->dtype, data + i * size, 1, &value))
-        i++;
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                "%s: tensor %s: element %" G_GSIZE_FORMAT
-                " is not finite, expected a number: the file is damaged",
-                view->file, view->name, first + i);
-    return FALSE;
-}
-
-/** Elements from `first` on, chunk by chunk. */
-static gboolean read_elements(const FastvlmTensorView *view, gsize first, gsize n, float *out,
-                              GError **error)
-{
-    const gsize size = fastvlm_dtype_size(view->dtype);
-    guint8 bytes[CHUNK_BYTES];
-
-    while (n > 0) {
-        const gsize n_chunk = MIN(sizeof bytes / size, n);
-
-        if (!fastvlm_tensor_view_read(view, first * size, n_chunk * size, bytes, error))
-            return FALSE;
-        if (!fastvlm_dtype_to_f32(view->dtype, bytes, n_chunk, out))
-            return fail_not_finite(view, first, bytes, n_chunk, error);
-        first += n_chunk;
-        out += n_chunk;
-        n -= n_chunk;
-    }
-    return TRUE;
-}
-
-static gsize count_row_elements(const FastvlmTensorView *view)
-{
-    return (gsize)view->n_elements / (gsize)(view->n_dims > 0 ? view->shape[0] : 1);
-}
-
 void fastvlm_checkpoint_expect_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows)
 {
-    const gsize row_bytes = count_row_elements(view) * fastvlm_dtype_size(view->dtype);
-
-    if (n_rows > 0)
-        fastvlm_tensor_view_expect(view, (gsize)first_row * row_bytes, (gsize)n_rows * row_bytes);
+    fastvlm_view_expect_rows(view, first_row, n_rows);
 }
 
 gboolean fastvlm_checkpoint_read_f32(const FastvlmCheckpoint *checkpoint,
                                      const FastvlmTensorView *view, float *out, GError **error)
 {
-    fastvlm_tensor_view_expect(view, 0, view->n_bytes);
-    return read_elements(view, 0, (gsize)view->n_elements, out, error);
+    const gint64 n_rows = view->n_dims > 0 ? view->shape[0] : 1;
+
+    fastvlm_view_expect_rows(view, 0, n_rows);
+    return fastvlm_view_read_rows(view, 0, n_rows, out, error);
 }
 
 gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
@@ -360,7 +459,6 @@ gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
                                           gint64 n_rows, float *out, GError **error)
 {
     const gint64 n_all = view->n_dims > 0 ? view->shape[0] : 1;
-    const gsize row_size = count_row_elements(view);
 
     if (first_row < 0 || n_rows < 0 || first_row > n_all || n_rows > n_all - first_row) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
@@ -369,5 +467,5 @@ gboolean fastvlm_checkpoint_read_f32_rows(const FastvlmCheckpoint *checkpoint,
                     view->name, n_rows, first_row, n_all);
         return FALSE;
     }
-    return read_elements(view, (gsize)first_row * row_size, (gsize)n_rows * row_size, out, error);
+    return fastvlm_view_read_rows(view, first_row, n_rows, out, error);
 }

@@ -4,6 +4,9 @@
  *     config.json
  *     model.safetensors, or model.safetensors.index.json and the shards that it names
  *
+ * Tensors have the names that Apple's release gives them, whatever layout the files are in
+ * (load/tensor_set.h).
+ *
  * Opening reads and checks the headers; weights are read when they are asked for. Immutable once open:
  * all functions may be called from any thread at once.
  *
@@ -12,8 +15,10 @@
 #ifndef FASTVLM_LOAD_CHECKPOINT_H
 #define FASTVLM_LOAD_CHECKPOINT_H
 
+#include <fastvlm/model.h>
+
 #include "load/config.h"
-#include "load/safetensors.h"
+#include "load/tensor_set.h"
 
 typedef struct _FastvlmCheckpoint FastvlmCheckpoint;
 
@@ -25,6 +30,14 @@ typedef struct _FastvlmCheckpoint FastvlmCheckpoint;
  * contradict each other.
  */
 FastvlmCheckpoint *fastvlm_checkpoint_open(const char *directory, GError **error);
+
+/**
+ * The same, with an encoder from elsewhere and another head than config.json says.
+ *
+ * @param vision  directory of a checkpoint whose encoder takes the place of this one's; NULL: none
+ */
+FastvlmCheckpoint *fastvlm_checkpoint_open_with(const char *directory, const char *vision,
+                                                FastvlmHead head, GError **error);
 
 /** Closes it; its views end. NULL is fine. */
 void fastvlm_checkpoint_free(FastvlmCheckpoint *checkpoint);
@@ -43,7 +56,13 @@ guint64 fastvlm_checkpoint_file_size(const FastvlmCheckpoint *checkpoint);
  */
 char *fastvlm_checkpoint_fingerprint(const FastvlmCheckpoint *checkpoint, const char *const *names);
 
-/** Dtypes of the floating-point tensors, as "BF16" or "BF16, F32"; free with g_free(). */
+/** "llava_qwen2", "fast_vlm" or "mlx". */
+const char *fastvlm_checkpoint_get_layout(const FastvlmCheckpoint *checkpoint);
+
+/** Whose layout that is, for people, and where its encoder is from; free with g_free(). */
+char *fastvlm_checkpoint_describe_layout(const FastvlmCheckpoint *checkpoint);
+
+/** Dtypes of weights, as "BF16" or "F16, 4-bit words in groups of 64"; free with g_free(). */
 char *fastvlm_checkpoint_dtypes(const FastvlmCheckpoint *checkpoint);
 
 /** A text of the weight files' metadata, or NULL; owned by the checkpoint. */

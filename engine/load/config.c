@@ -1,6 +1,6 @@
 /*
  * Reads config.json and checks every value that the engine goes by. Keys as in transformers'
- * Qwen2Config and in llava_qwen.py of apple/ml-fastvlm.
+ * Qwen2Config and FastVlmConfig and in llava_qwen.py of apple/ml-fastvlm.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -15,11 +15,21 @@
 #define MAX_RESOLUTION 4096
 #define RESOLUTION_STEP 64
 #define TOWER_PREFIX "mobileclip_l_"
+#define RELEASED "llava_qwen2"
+#define HUB "fast_vlm"
+#define HUB_TOWER "fastvit_mci3" /* timm's name of FastViTHD */
+
+/* What transformers leaves out of a text_config where it is the default of its Qwen2Config. */
+#define HUB_DEFAULTS                                                                     \
+    "{\"hidden_size\": 4096, \"intermediate_size\": 22016, \"num_hidden_layers\": 32, "  \
+    "\"num_attention_heads\": 32, \"num_key_value_heads\": 32, \"vocab_size\": 151936, " \
+    "\"max_position_embeddings\": 32768, \"rope_theta\": 10000.0, \"rms_norm_eps\": 1e-6}"
 
 /** What is being read. */
 typedef struct {
     const char *path;
     const json_t *object;
+    const char *section; /* what its keys stand in, as "text_config.", or "" */
 } Source;
 
 /** A value as it stands in the file, shortened; free with g_free(). */
@@ -54,8 +64,8 @@ static gboolean fail_key(const Source *source, GError **error, FastvlmError code
     va_start(arguments, expected);
     text = g_strdup_vprintf(expected, arguments);
     va_end(arguments);
-    g_set_error(error, FASTVLM_ERROR, code, "%s: %s: found %s, expected %s", source->path, key,
-                found, text);
+    g_set_error(error, FASTVLM_ERROR, code, "%s: %s%s: found %s, expected %s", source->path,
+                source->section, key, found, text);
     return FALSE;
 }
 
@@ -120,7 +130,7 @@ static gboolean check_text(const Source *source, const char *key, const char *ex
 
 static gboolean check_off(const Source *source, const char *key, GError **error)
 {
-    gboolean on;
+    gboolean on = FALSE;
 
     if (!read_flag(source, key, &on, error))
         return FALSE;
@@ -142,31 +152,59 @@ static gboolean check_model_type(const Source *source, GError **error)
 {
     const char *type = json_string_value(json_object_get(source->object, "model_type"));
 
-    if (!type)
-        return fail_key(source, error, FASTVLM_ERROR_FORMAT, "model_type",
-                        "\"" FASTVLM_LAYOUT_NAME "\"");
-    if (strcmp(type, FASTVLM_LAYOUT_NAME) == 0)
+    if (type && (strcmp(type, RELEASED) == 0 || strcmp(type, HUB) == 0))
         return TRUE;
-    return fail_key(source, error, FASTVLM_ERROR_UNSUPPORTED, "model_type",
-                    "\"" FASTVLM_LAYOUT_NAME
-                    "\", the layout that Apple releases FastVLM in (llava-fastvithd_*)%s",
-                    strcmp(type, "fast_vlm") == 0
-                        ? "; this one was converted for transformers: take the original"
-                        : "");
+    return fail_key(source, error, type ? FASTVLM_ERROR_UNSUPPORTED : FASTVLM_ERROR_FORMAT,
+                    "model_type",
+                    "\"" RELEASED "\", in which Apple releases FastVLM (llava-fastvithd_*), or "
+                    "\"" HUB "\", to which transformers converts it");
 }
 
-static gboolean check_kind(const Source *source, GError **error)
+/** What the decoder computes; the same keys in each layout. */
+static gboolean check_decoder(const Source *source, GError **error)
 {
-    return check_model_type(source, error) &&
-           check_absent(source, "quantization", "none: take the checkpoint as released", error) &&
-           check_absent(source, "quantization_config", "none: take the checkpoint as released",
-                        error) &&
-           check_absent(source, "rope_scaling", "none", error) &&
+    return check_absent(source, "rope_scaling", "none", error) &&
            check_text(source, "hidden_act", "silu", TRUE, error) &&
-           check_text(source, "mm_projector_type", "mlp2x_gelu", FALSE, error) &&
-           check_text(source, "image_aspect_ratio", "pad", TRUE, error) &&
-           check_off(source, "use_sliding_window", error) &&
-           check_off(source, "mm_use_im_start_end", error);
+           check_off(source, "use_sliding_window", error);
+}
+
+/**
+ * MLX says how it quantized; the widths follow from the tensors. Its exports carry the same object as
+ * quantization_config, where other programs name methods of theirs.
+ */
+static gboolean read_quantization(const Source *top, FastvlmConfig *config, GError **error)
+{
+    const json_t *object = json_object_get(top->object, "quantization");
+    const Source source = {top->path, object, "quantization."};
+    int bits;
+
+    config->group_size = 64;
+    if (!object || json_is_null(object))
+        return check_absent(top, "quantization_config", "none: take the checkpoint as released",
+                            error);
+    if (!json_is_object(object))
+        return fail_key(top, error, FASTVLM_ERROR_FORMAT, "quantization",
+                        "an object with group_size and bits");
+    if (!read_int(&source, "group_size", 128, &config->group_size, error) ||
+        !read_int(&source, "bits", 8, &bits, error) ||
+        !check_text(&source, "mode", "affine", TRUE, error))
+        return FALSE;
+    return config->group_size == 32 || config->group_size == 64 || config->group_size == 128 ||
+           fail_key(&source, error, FASTVLM_ERROR_UNSUPPORTED, "group_size", "32, 64 or 128");
+}
+
+/** process_images() in llava/mm_utils.py: it pads where this says so, otherwise CLIP's crop is left. */
+static gboolean read_fit(const Source *source, FastvlmConfig *config, GError **error)
+{
+    const json_t *value = json_object_get(source->object, "image_aspect_ratio");
+    const char *text = json_string_value(value);
+
+    config->fit = text && strcmp(text, "pad") == 0 ? FASTVLM_FIT_PAD : FASTVLM_FIT_CROP;
+    if (!value || json_is_null(value) || (text && strcmp(text, "pad") == 0) ||
+        (text && strcmp(text, "square") == 0))
+        return TRUE;
+    return fail_key(source, error, text ? FASTVLM_ERROR_UNSUPPORTED : FASTVLM_ERROR_FORMAT,
+                    "image_aspect_ratio", "\"pad\" or \"square\"");
 }
 
 static gboolean read_sizes(const Source *source, FastvlmConfig *config, GError **error)
@@ -176,7 +214,7 @@ static gboolean read_sizes(const Source *source, FastvlmConfig *config, GError *
            read_int(source, "num_hidden_layers", 1024, &config->n_layers, error) &&
            read_int(source, "num_attention_heads", 1024, &config->n_heads, error) &&
            read_int(source, "num_key_value_heads", 1024, &config->n_kv_heads, error) &&
-           read_int(source, "vocab_size", 4194304, &config->vocab_size, error) &&
+           read_int(source, "vocab_size", FASTVLM_CONFIG_MAX_VOCAB, &config->vocab_size, error) &&
            read_int(source, "max_position_embeddings", 16777216, &config->max_positions, error) &&
            read_optional_int(source, "head_dim", 1024, &config->head_dim, error) &&
            read_optional_int(source, "mm_hidden_size", 131072, &config->mm_hidden_size, error);
@@ -211,6 +249,7 @@ static gboolean read_numbers(const Source *source, FastvlmConfig *config, GError
         !read_double(source, "rms_norm_eps", 1e-30, 0.1, &epsilon, error) ||
         !read_flag(source, "tie_word_embeddings", &config->tied_head, error))
         return FALSE;
+    config->says_head = json_object_get(source->object, "tie_word_embeddings") != NULL;
     config->rms_norm_eps = (float)epsilon;
     return TRUE;
 }
@@ -237,15 +276,105 @@ static gboolean read_tower(const Source *source, FastvlmConfig *config, GError *
     return TRUE;
 }
 
+static gboolean read_decoder(const Source *source, FastvlmConfig *config, GError **error)
+{
+    return check_decoder(source, error) && read_sizes(source, config, error) &&
+           check_heads(source, config, error) && read_numbers(source, config, error);
+}
+
+static gboolean read_released(const Source *source, FastvlmConfig *config, GError **error)
+{
+    return read_quantization(source, config, error) &&
+           check_text(source, "mm_projector_type", "mlp2x_gelu", TRUE, error) &&
+           check_off(source, "mm_use_im_start_end", error) && read_fit(source, config, error) &&
+           read_decoder(source, config, error) && read_tower(source, config, error);
+}
+
+/** transformers 5 keeps rope_theta in rope_parameters; the decoder's reader knows its old place. */
+static gboolean move_rope(const Source *text, json_t *merged, GError **error)
+{
+    json_t *rope = json_object_get(text->object, "rope_parameters");
+    const Source source = {text->path, rope, "text_config.rope_parameters."};
+
+    if (!rope || json_is_null(rope))
+        return TRUE;
+    if (!json_is_object(rope))
+        return fail_key(text, error, FASTVLM_ERROR_FORMAT, "rope_parameters", "an object");
+    if (!check_text(&source, "rope_type", "default", TRUE, error))
+        return FALSE;
+    if (json_object_get(rope, "rope_theta"))
+        json_object_set(merged, "rope_theta", json_object_get(rope, "rope_theta"));
+    return TRUE;
+}
+
+/** The decoder's keys: text_config, over what transformers takes for granted. */
+static gboolean read_hub_text(const Source *top, FastvlmConfig *config, GError **error)
+{
+    json_t *text = json_object_get(top->object, "text_config");
+    json_t *tied = json_object_get(top->object, "tie_word_embeddings");
+    json_t *merged = json_loads(HUB_DEFAULTS, 0, NULL);
+    const Source written = {top->path, text, "text_config."};
+    const Source source = {top->path, merged, "text_config."};
+    gboolean ok;
+
+    if (!json_is_object(text)) {
+        json_decref(merged);
+        return fail_key(top, error, FASTVLM_ERROR_FORMAT, "text_config", "an object");
+    }
+    if (tied)
+        json_object_set(merged, "tie_word_embeddings", tied);
+    json_object_update(merged, text);
+    ok = check_text(&written, "model_type", "qwen2", TRUE, error) &&
+         move_rope(&written, merged, error) && read_decoder(&source, config, error);
+    json_decref(merged);
+    return ok;
+}
+
+static gboolean read_hub_vision(const Source *top, FastvlmConfig *config, GError **error)
+{
+    const json_t *vision = json_object_get(top->object, "vision_config");
+    const Source source = {top->path, vision, "vision_config."};
+    int n_tokens = 256, side = 1;
+
+    if (vision && !json_is_object(vision))
+        return fail_key(top, error, FASTVLM_ERROR_FORMAT, "vision_config", "an object");
+    if (!check_text(&source, "architecture", HUB_TOWER, TRUE, error) ||
+        !read_optional_int(&source, "hidden_size", 131072, &config->mm_hidden_size, error) ||
+        !read_optional_int(top, "image_seq_length", 4096, &n_tokens, error))
+        return FALSE;
+    while (side * side < n_tokens)
+        side++;
+    if (side * side != n_tokens)
+        return fail_key(top, error, FASTVLM_ERROR_FORMAT, "image_seq_length",
+                        "a square, as the 256 of 1024 pixels");
+    config->resolution = side * RESOLUTION_STEP;
+    return TRUE;
+}
+
+static gboolean read_hub(const Source *source, FastvlmConfig *config, GError **error)
+{
+    config->fit = FASTVLM_FIT_CROP;
+    return check_absent(source, "quantization_config", "none: take the checkpoint as released",
+                        error) &&
+           check_text(source, "projector_hidden_act", "gelu", TRUE, error) &&
+           check_text(source, "vision_feature_select_strategy", "full", TRUE, error) &&
+           read_hub_vision(source, config, error) && read_hub_text(source, config, error);
+}
+
 static FastvlmConfig *read_config(const Source *source, GError **error)
 {
     FastvlmConfig *config = g_new0(FastvlmConfig, 1);
+    gboolean ok = check_model_type(source, error);
 
     config->path = g_strdup(source->path);
-    config->model_type = g_strdup(FASTVLM_LAYOUT_NAME);
-    if (!check_kind(source, error) || !read_sizes(source, config, error) ||
-        !check_heads(source, config, error) || !read_numbers(source, config, error) ||
-        !read_tower(source, config, error))
+    config->origin = g_strdup(json_string_value(json_object_get(source->object, "_name_or_path")));
+    if (ok) {
+        config->model_type =
+            g_strdup(json_string_value(json_object_get(source->object, "model_type")));
+        ok = (strcmp(config->model_type, HUB) == 0 ? read_hub : read_released)(source, config,
+                                                                               error);
+    }
+    if (!ok)
         g_clear_pointer(&config, fastvlm_config_free);
     return config;
 }
@@ -254,7 +383,7 @@ FastvlmConfig *fastvlm_config_load(const char *directory, GError **error)
 {
     g_autofree char *path = g_build_filename(directory, "config.json", NULL);
     json_t *object = fastvlm_text_file_read_small_object(path, MAX_BYTES, error);
-    const Source source = {path, object};
+    const Source source = {path, object, ""};
     FastvlmConfig *config;
 
     if (!object)
@@ -270,5 +399,6 @@ void fastvlm_config_free(FastvlmConfig *config)
         return;
     g_free(config->path);
     g_free(config->model_type);
+    g_free(config->origin);
     g_free(config);
 }

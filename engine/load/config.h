@@ -1,6 +1,9 @@
 /*
  * config.json of a checkpoint: what kind of model it is and the sizes of its decoder.
  *
+ *     model_type "llava_qwen2": Apple's release, and the app's export for MLX
+ *     model_type "fast_vlm": as transformers converts it, the decoder's keys in text_config
+ *
  * The encoder's sizes are not in it, but for the resolution; layout.h takes them from the tensors.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -8,15 +11,16 @@
 #ifndef FASTVLM_LOAD_CONFIG_H
 #define FASTVLM_LOAD_CONFIG_H
 
-#include <fastvlm/error.h>
+#include <fastvlm/model.h>
 
-/** The layout this library reads: Apple's release. */
-#define FASTVLM_LAYOUT_NAME "llava_qwen2"
+/** Most rows that an embedding may have. */
+#define FASTVLM_CONFIG_MAX_VOCAB 4194304
 
 /** Every size is in the range given, so that products of any two fit an int64. */
 typedef struct {
     char *path;            /* of config.json, for messages */
-    char *model_type;      /* FASTVLM_LAYOUT_NAME */
+    char *model_type;      /* "llava_qwen2" or "fast_vlm" */
+    char *origin;          /* _name_or_path: what it was made from; may be NULL */
     int hidden_size;       /* 1 .. 65536 */
     int intermediate_size; /* 1 .. 1048576 */
     int n_layers;          /* 1 .. 1024 */
@@ -28,8 +32,11 @@ typedef struct {
     double rope_theta;     /* 1 .. 1e12 */
     float rms_norm_eps;    /* above 0, at most 0.1 */
     gboolean tied_head;    /* the head is the embedding, whatever lm_head.weight holds */
+    gboolean says_head;    /* whether the file says so; where not, `tied_head` is FALSE */
     int mm_hidden_size;    /* channels that the projector takes; 0: not said */
     int resolution;        /* pixels, a multiple of 64, 64 .. 4096 */
+    FastvlmFit fit;        /* what the model's own preprocessing does to a picture */
+    int group_size;        /* of weights that MLX has quantized: 32, 64 or 128 */
 } FastvlmConfig;
 
 /**

@@ -217,9 +217,15 @@ static gboolean visit_language(Walk *walk, const FastvlmConfig *config)
     for (int layer = 0; layer < config->n_layers; layer++)
         if (!visit_decoder_layer(walk, config, layer))
             return FALSE;
-    return visit_vector(walk, "model.norm", ".weight", hidden) &&
-           (config->tied_head ||
-            visit_matrix(walk, "lm_head", ".weight", config->vocab_size, hidden));
+    if (!visit_vector(walk, "model.norm", ".weight", hidden))
+        return FALSE;
+    if (config->tied_head || visit_matrix(walk, "lm_head", ".weight", config->vocab_size, hidden))
+        return TRUE;
+    if (!fastvlm_checkpoint_find(walk->checkpoint, "lm_head.weight"))
+        g_prefix_error(walk->error,
+                       "tie_word_embeddings is not true, so the model has a head of its "
+                       "own; if it is the embedding, say --head tied (property head): ");
+    return FALSE;
 }
 
 /** Tensors that released checkpoints hold and that take no part in the arithmetic. */
@@ -251,39 +257,20 @@ static gboolean check_none_left(const Walk *walk, const char *prefix)
     return TRUE;
 }
 
-static gboolean has_part(const FastvlmCheckpoint *checkpoint, const char *part)
+/** Exports for MLX leave the encoder to another file, which is none of ours. */
+static gboolean check_vision_part(const FastvlmCheckpoint *checkpoint, GError **error)
 {
     const guint n = fastvlm_checkpoint_get_n_tensors(checkpoint);
 
     for (guint i = 0; i < n; i++)
-        if (strstr(fastvlm_checkpoint_get_tensor(checkpoint, i)->name, part))
+        if (g_str_has_prefix(fastvlm_checkpoint_get_tensor(checkpoint, i)->name, P))
             return TRUE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+                "%s: no vision part in it (tensors " P "*; an export for MLX keeps it apart, as "
+                "fastvithd.mlpackage): name the directory of the checkpoint it was made from as "
+                "--vision (property vision-path)",
+                fastvlm_checkpoint_get_path(checkpoint));
     return FALSE;
-}
-
-/** Names that stand for another layout of the same model; see also config.c's model_type. */
-static gboolean check_released_layout(const FastvlmCheckpoint *checkpoint, GError **error)
-{
-    static const struct {
-        const char *part;
-        const char *what;
-    } others[] = {
-        {"vision_tower.timm_model.", "converted for transformers"},
-        {"language_model.model.", "exported for MLX"},
-        {".rbr_", "with the branches of training: merge them (reparameterize_model)"},
-        {".lkb_origin.", "with the branches of training: merge them (reparameterize_model)"},
-    };
-
-    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
-        if (!has_part(checkpoint, others[i].part))
-            continue;
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
-                    "%s: tensors named *%s*: a FastVLM model %s; expected the layout that Apple "
-                    "releases (llava-fastvithd_*)",
-                    fastvlm_checkpoint_get_path(checkpoint), others[i].part, others[i].what);
-        return FALSE;
-    }
-    return TRUE;
 }
 
 /** Size `which` of the tensor `name`, which must have `n_dims` dimensions. */
@@ -384,7 +371,7 @@ gboolean fastvlm_vision_layout_detect(const FastvlmCheckpoint *checkpoint,
     Walk walk;
     gboolean ok;
 
-    if (!check_released_layout(checkpoint, error) || !find_dims(checkpoint, &found, error) ||
+    if (!check_vision_part(checkpoint, error) || !find_dims(checkpoint, &found, error) ||
         !find_blocks(checkpoint, &found, error))
         return FALSE;
     begin_walk(&walk, checkpoint, error);

@@ -1,5 +1,6 @@
 /*
- * The tensors of a FastVLM checkpoint by name and shape, as Apple's release lays them out.
+ * The tensors of a FastVLM checkpoint by name and shape, as Apple's release lays them out; other layouts
+ * have become that one when a checkpoint is open (load/tensor_set.h).
  *
  * Block counts and widths of the encoder come from the tensors. For each tensor of the encoder,
  * of the projector and of the decoder one walk here says its name and shape.
@@ -51,8 +52,8 @@ int fastvlm_vision_stage_index(int stage);
 /**
  * Finds the encoder's sizes and verifies each of its tensors.
  *
- * Errors: FORMAT (a tensor is missing or has another shape), UNSUPPORTED (another layout of the same
- * model, or one whose training-time branches were not merged).
+ * Errors: FORMAT (a tensor is missing or has another shape), NOT_FOUND (there is no encoder), UNSUPPORTED
+ * (tensors of another model).
  */
 gboolean fastvlm_vision_layout_detect(const FastvlmCheckpoint *checkpoint,
                                       FastvlmVisionLayout *layout, GError **error);

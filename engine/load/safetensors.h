@@ -30,6 +30,9 @@
  */
 #define FASTVLM_SAFETENSORS_MAX_HEADER (16 << 20)
 
+/** How a tensor is made that no file holds as it is; load/view.h. */
+typedef struct _FastvlmDerived FastvlmDerived;
+
 /** A tensor and where it lies in the file. Lives as long as the file is open. */
 typedef struct {
     const char *name;
@@ -37,10 +40,11 @@ typedef struct {
     FastvlmDtype dtype;
     int n_dims; /* 0: a single number */
     gint64 shape[FASTVLM_TENSOR_MAX_DIMS];
-    guint64 n_elements; /* at least 1 */
-    int fd;             /* of the file */
-    guint64 offset;     /* of the data in the file: [shape], little-endian */
-    gsize n_bytes;
+    guint64 n_elements;            /* at least 1 */
+    int fd;                        /* of the file */
+    guint64 offset;                /* of the data in the file: [shape], little-endian */
+    gsize n_bytes;                 /* in the file */
+    const FastvlmDerived *derived; /* NULL: as it is stored; else there is no `fd` and `offset` */
 } FastvlmTensorView;
 
 typedef struct _FastvlmSafetensors FastvlmSafetensors;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/text_file.h"
+#include "text/tokenizer_json.h"
 #include "text/vocab.h"
 
 /* Says what is wrong with the token `name` of the file `path`; returns FALSE. */
@@ -97,7 +98,7 @@ static gboolean load_decoder_entry(FastvlmAddedTokens *added, const char *path, 
     if (name == NULL) {
         g_autofree char *quoted = fastvlm_text_quote(key);
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: added_tokens_decoder: %s has no string \"content\"", path, quoted);
+                    "%s: added tokens: %s has no string \"content\"", path, quoted);
         return FALSE;
     }
     for (guint i = 0; i < G_N_ELEMENTS(unsupported); i++) {
@@ -114,6 +115,20 @@ static gboolean load_decoder_entry(FastvlmAddedTokens *added, const char *path, 
         return fail_id(path, name, quoted, error);
     }
     return add_token(added, path, name, id, is_special, error);
+}
+
+/* The added_tokens of tokenizer.json. */
+static gboolean load_tokenizer_json(FastvlmAddedTokens *added, const char *path, json_t *object,
+                                    GError **error)
+{
+    const json_t *tokens = json_object_get(object, "added_tokens");
+    for (gsize i = 0; i < json_array_size(tokens); i++) {
+        json_t *entry = json_array_get(tokens, i);
+        g_autofree char *key = fastvlm_vocab_spell_id(json_object_get(entry, "id"));
+        if (!load_decoder_entry(added, path, key, entry, error))
+            return FALSE;
+    }
+    return TRUE;
 }
 
 static gboolean load_config(FastvlmAddedTokens *added, const char *path, json_t *config,
@@ -185,7 +200,9 @@ gboolean fastvlm_added_tokens_load(FastvlmAddedTokens *added, const char *path, 
 {
     added->tokens = g_array_new(FALSE, FALSE, sizeof(FastvlmAddedToken));
     g_array_set_clear_func(added->tokens, clear_token);
-    if (!load_file(added, path, "added_tokens.json", load_added_tokens, error) ||
+    if ((fastvlm_tokenizer_json_is_used(path) &&
+         !load_file(added, path, FASTVLM_TOKENIZER_JSON, load_tokenizer_json, error)) ||
+        !load_file(added, path, "added_tokens.json", load_added_tokens, error) ||
         !load_file(added, path, "tokenizer_config.json", load_config, error))
         return FALSE;
     g_array_sort(added->tokens, compare_lengths);

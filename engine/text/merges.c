@@ -137,6 +137,18 @@ static int count_line(const char *text, const char *where)
     return line;
 }
 
+gboolean fastvlm_merges_parse(FastvlmMerges *merges, json_t *pieces, char *text, const char *path,
+                              GError **error)
+{
+    Loader loader = {merges, pieces, path, NULL, 0};
+    if (!alloc_slots(merges, text, path, error))
+        return FALSE;
+    loader.joined = g_string_new(NULL);
+    gboolean ok = add_lines(&loader, text, error);
+    g_string_free(loader.joined, TRUE);
+    return ok;
+}
+
 gboolean fastvlm_merges_load(FastvlmMerges *merges, json_t *pieces, const char *path,
                              GError **error)
 {
@@ -148,12 +160,7 @@ gboolean fastvlm_merges_load(FastvlmMerges *merges, json_t *pieces, const char *
     const char *bad;
     if (!g_utf8_validate_len(text, n_bytes, &bad))
         return fail_line(&loader, count_line(text, bad), "not valid UTF-8", error);
-    if (!alloc_slots(merges, text, path, error))
-        return FALSE;
-    loader.joined = g_string_new(NULL);
-    gboolean ok = add_lines(&loader, text, error);
-    g_string_free(loader.joined, TRUE);
-    return ok;
+    return fastvlm_merges_parse(merges, pieces, text, path, error);
 }
 
 void fastvlm_merges_clear(FastvlmMerges *merges)

@@ -35,6 +35,14 @@ typedef struct {
 gboolean fastvlm_merges_load(FastvlmMerges *merges, json_t *pieces, const char *path,
                              GError **error);
 
+/**
+ * The same from the text of such a file, which it cuts to pieces; valid UTF-8.
+ *
+ * @param path  where it comes from, for messages
+ */
+gboolean fastvlm_merges_parse(FastvlmMerges *merges, json_t *pieces, char *text, const char *path,
+                              GError **error);
+
 /** Frees what `merges` holds. */
 void fastvlm_merges_clear(FastvlmMerges *merges);
 

@@ -15,6 +15,7 @@
 #include "text/normalize.h"
 #include "text/pretokenize.h"
 #include "text/tables.h"
+#include "text/tokenizer_json.h"
 
 struct _FastvlmTokenizer {
     FastvlmVocab vocab; /* with the names of added tokens that are not special */
@@ -58,13 +59,11 @@ static gboolean make_expression(FastvlmTokenizer *tokenizer, GError **error)
     return tokenizer->expression != NULL;
 }
 
-static gboolean load_parts(FastvlmTokenizer *tokenizer, json_t *pieces, const char *path,
-                           const char *vocab_path, GError **error)
+/* The added tokens, and all else that comes behind vocabulary and merges. */
+static gboolean finish_parts(FastvlmTokenizer *tokenizer, json_t *pieces, const char *path,
+                             GError **error)
 {
-    g_autofree char *merges_path = g_build_filename(path, "merges.txt", NULL);
-    if (!fastvlm_vocab_init(&tokenizer->vocab, pieces, vocab_path, error) ||
-        !fastvlm_merges_load(&tokenizer->merges, pieces, merges_path, error) ||
-        !fastvlm_added_tokens_load(&tokenizer->added, path, error))
+    if (!fastvlm_added_tokens_load(&tokenizer->added, path, error))
         return FALSE;
     const GArray *tokens = tokenizer->added.tokens;
     for (guint i = 0; i < tokens->len; i++)
@@ -74,15 +73,40 @@ static gboolean load_parts(FastvlmTokenizer *tokenizer, json_t *pieces, const ch
     return make_expression(tokenizer, error);
 }
 
-FastvlmTokenizer *fastvlm_tokenizer_load(const char *path, GError **error)
+static gboolean load_files(FastvlmTokenizer *tokenizer, const char *path, GError **error)
 {
     g_autofree char *vocab_path = g_build_filename(path, "vocab.json", NULL);
+    g_autofree char *merges_path = g_build_filename(path, "merges.txt", NULL);
     json_t *pieces = fastvlm_text_file_read_object(vocab_path, error);
-    if (pieces == NULL)
-        return NULL;
-    FastvlmTokenizer *tokenizer = g_new0(FastvlmTokenizer, 1);
-    gboolean ok = load_parts(tokenizer, pieces, path, vocab_path, error);
+    gboolean ok = pieces != NULL &&
+                  fastvlm_vocab_init(&tokenizer->vocab, pieces, vocab_path, error) &&
+                  fastvlm_merges_load(&tokenizer->merges, pieces, merges_path, error) &&
+                  finish_parts(tokenizer, pieces, path, error);
     json_decref(pieces);
+    return ok;
+}
+
+/* All of it in one file. */
+static gboolean load_json(FastvlmTokenizer *tokenizer, const char *path, GError **error)
+{
+    g_autofree char *json_path = g_build_filename(path, FASTVLM_TOKENIZER_JSON, NULL);
+    json_t *object = fastvlm_tokenizer_json_read(path, error);
+    json_t *pieces = fastvlm_tokenizer_json_get_vocab(object);
+    g_autoptr(GString) merges =
+        object != NULL ? fastvlm_tokenizer_json_spell_merges(object, json_path, error) : NULL;
+    gboolean ok = merges != NULL &&
+                  fastvlm_vocab_init(&tokenizer->vocab, pieces, json_path, error) &&
+                  fastvlm_merges_parse(&tokenizer->merges, pieces, merges->str, json_path, error) &&
+                  finish_parts(tokenizer, pieces, path, error);
+    json_decref(object);
+    return ok;
+}
+
+FastvlmTokenizer *fastvlm_tokenizer_load(const char *path, GError **error)
+{
+    FastvlmTokenizer *tokenizer = g_new0(FastvlmTokenizer, 1);
+    gboolean ok = fastvlm_tokenizer_json_is_used(path) ? load_json(tokenizer, path, error)
+                                                       : load_files(tokenizer, path, error);
     if (!ok)
         g_clear_pointer(&tokenizer, fastvlm_tokenizer_free);
     return tokenizer;

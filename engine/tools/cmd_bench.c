@@ -195,7 +195,8 @@ static void report_table(Bench *bench, json_t *description)
 static int settle_sizes(Bench *bench, const ToolCommand *command)
 {
     GError *error = NULL;
-    FastvlmModelInfo *info = fastvlm_model_inspect(bench->common.model, &error);
+    const FastvlmModelParams params = loading_get_params(&bench->common);
+    FastvlmModelInfo *info = fastvlm_model_inspect_for(bench->common.model, &params, &error);
     if (!info)
         return loading_fail(error);
     if (bench->resolution == 0)
@@ -358,6 +359,8 @@ static int run_bench(const ToolCommand *command, int argc, char **argv)
                    "of the grid; default 256,512,768,1024,1536", .given = &grid.has_resolutions),
         OPTION_ROW(OPTION_PATH, "svg", &grid.svg_path, "FILE", "plot the grid"),
         MODEL_OPTION(&bench.common),
+        VISION_OPTION(&bench.common),
+        HEAD_OPTION(&bench.common),
         PRECISION_OPTION(&bench.common),
         THREADS_OPTION(&bench.common),
         NO_CACHE_OPTION(&bench.common),

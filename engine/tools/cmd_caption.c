@@ -188,7 +188,8 @@ static gboolean any_readable(const char *const *paths, guint n_paths)
 static int open_session(Caption *caption)
 {
     GError *error = NULL;
-    FastvlmModelInfo *info = fastvlm_model_inspect(caption->common.model, &error);
+    const FastvlmModelParams params = loading_get_params(&caption->common);
+    FastvlmModelInfo *info = fastvlm_model_inspect_for(caption->common.model, &params, &error);
     if (!info)
         return loading_fail(error);
     gboolean speaks = info->tokenizer_size > 0;
@@ -245,6 +246,7 @@ static int run_caption(const ToolCommand *command, int argc, char **argv)
 {
     Caption caption = {
         .common = MODEL_ARGUMENTS_DEFAULT,
+        .fit = FASTVLM_FIT_AUTO,
         .answer = {.max_tokens = FASTVLM_DEFAULT_MAX_TOKENS},
     };
     FastvlmGenerateParams *answer = &caption.answer;
@@ -267,6 +269,8 @@ static int run_caption(const ToolCommand *command, int argc, char **argv)
         OPTION_ROW(OPTION_TEXT, "choices", &caption.choices, "A,B",
                    "the answer is one of them; --json tells how probable"),
         MODEL_OPTION(&caption.common),
+        VISION_OPTION(&caption.common),
+        HEAD_OPTION(&caption.common),
         PRECISION_OPTION(&caption.common),
         THREADS_OPTION(&caption.common),
         NO_CACHE_OPTION(&caption.common),

@@ -154,6 +154,7 @@ static int run_dump(const ToolCommand *command, int argc, char **argv)
 {
     Dump dump = {
         .common = MODEL_ARGUMENTS_DEFAULT,
+        .fit = FASTVLM_FIT_AUTO,
         .answer = {.max_tokens = FASTVLM_DEFAULT_MAX_TOKENS},
         .prefix_ids = g_array_new(FALSE, FALSE, sizeof(gint32)),
         .suffix_ids = g_array_new(FALSE, FALSE, sizeof(gint32)),
@@ -171,6 +172,8 @@ static int run_dump(const ToolCommand *command, int argc, char **argv)
                    "tokens to make; default 64", .min = 1, .max = 1 << 20),
         OPTION_ROW(OPTION_PATH, "output", &dump.output, "OUT.safetensors", "file to write"),
         MODEL_OPTION(&dump.common),
+        VISION_OPTION(&dump.common),
+        HEAD_OPTION(&dump.common),
         PRECISION_OPTION(&dump.common),
         THREADS_OPTION(&dump.common),
         NO_CACHE_OPTION(&dump.common),

@@ -98,10 +98,13 @@ static void report_json(const FastvlmModelInfo *info, const ModelArguments *argu
     json_t *vision = json_pack(
         "{s:i, s:i, s:o, s:o}", "resolution", info->resolution, "image_tokens", side * side,
         "blocks", make_array(info->vision_blocks, 5), "channels", make_array(info->vision_dims, 5));
+    json_object_set_new(vision, "fit", json_string(fit_names[info->fit]));
     json_t *object = json_object();
     json_object_set_new(object, "model", output_json_path(arguments->model));
     json_object_set_new(object, "path", output_json_path(info->path));
     json_object_set_new(object, "layout", json_string(info->layout));
+    json_object_set_new(object, "layout_note", make_text(info->layout_note));
+    json_object_set_new(object, "stage", make_text(info->stage));
     json_object_set_new(object, "stored_dtypes", json_string(info->stored_dtypes));
     json_object_set_new(object, "file_size_bytes", json_integer((json_int_t)info->file_size_bytes));
     json_object_set_new(object, "parameters", describe_parameters(info));
@@ -207,7 +210,9 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
     const int *blocks = info->vision_blocks, *dims = info->vision_dims;
     int side = info->resolution / 64;
     write_row_format("model", "%s", info->path);
-    write_row_format("layout", "%s", info->layout);
+    write_row_format("layout", "%s: %s", info->layout, info->layout_note);
+    if (info->stage)
+        write_row("stage", info->stage);
     char *stored = format_size(info->file_size_bytes);
     char *f32 = format_size(info->memory_f32_bytes);
     char *bf16 = format_size(info->memory_bf16_bytes);
@@ -219,8 +224,9 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
             1e6,
         info->n_vision_parameters / 1e6, info->n_projector_parameters / 1e6,
         info->n_language_parameters / 1e6);
-    write_row_format("picture", "%d x %d pixels, %d tokens; or any multiple of 64 up to 4096",
-                     info->resolution, info->resolution, side * side);
+    write_row_format("picture",
+                     "%d x %d pixels, %d tokens; or any multiple of 64 up to 4096; fit %s",
+                     info->resolution, info->resolution, side * side, fit_names[info->fit]);
     write_row_format("encoder", "%d, %d, %d, %d, %d blocks of %d, %d, %d, %d, %d channels",
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
                      dims[2], dims[3], dims[4]);
@@ -247,9 +253,11 @@ static int report(const ModelArguments *arguments)
     if (loading_check_precision(arguments) != EXIT_OK)
         return EXIT_FAILED;
     GError *error = NULL;
-    FastvlmModelInfo *info = fastvlm_model_inspect(arguments->model, &error);
+    const FastvlmModelParams params = loading_get_params(arguments);
+    FastvlmModelInfo *info = fastvlm_model_inspect_for(arguments->model, &params, &error);
     if (!info)
         return loading_fail(error);
+    loading_warn(info);
     if (arguments->json)
         report_json(info, arguments);
     else
@@ -261,7 +269,8 @@ static int report(const ModelArguments *arguments)
 static int run_info(const ToolCommand *command, int argc, char **argv)
 {
     ModelArguments common = MODEL_ARGUMENTS_DEFAULT;
-    const Option options[] = {MODEL_OPTION(&common),   PRECISION_OPTION(&common),
+    const Option options[] = {MODEL_OPTION(&common),   VISION_OPTION(&common),
+                              HEAD_OPTION(&common),    PRECISION_OPTION(&common),
                               THREADS_OPTION(&common), NO_CACHE_OPTION(&common),
                               JSON_OPTION(&common),    OPTION_END};
     GPtrArray *arguments = g_ptr_array_new();

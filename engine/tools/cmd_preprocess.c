@@ -64,12 +64,15 @@ static int write_square(const Preprocess *preprocess, const char *path)
 
 static int run_preprocess(const ToolCommand *command, int argc, char **argv)
 {
+    /* There is no model whose own it could be. */
+    static const char *const fits[] = {"pad", "crop", "stretch", NULL};
     Preprocess preprocess = {0};
     const Option options[] = {
         OPTION_ROW(OPTION_INT, "resolution", &preprocess.resolution, "R",
                    "side of the result in pixels, a multiple of 64", .min = 64, .max = 4096,
                    .multiple = 64),
-        FIT_OPTION(&preprocess.fit),
+        OPTION_ROW(OPTION_CHOICE, "fit", &preprocess.fit, "F",
+                   "pad, crop or stretch to a square; default pad", .choices = fits),
         OPTION_ROW(OPTION_PATH, "output", &preprocess.output, "OUT.png", "file to write"),
         JSON_OPTION(&preprocess.common),
         OPTION_END,

@@ -14,10 +14,12 @@
 #define TOLD_BYTES ((guint64)1 << 30)
 
 const char *const precision_names[] = {"auto", "f32", "bf16", "int8", "int4", NULL};
-const char *const fit_names[] = {"pad", "crop", "stretch", NULL};
+const char *const fit_names[] = {"pad", "crop", "stretch", "auto", NULL};
+const char *const head_names[] = {"auto", "tied", "own", NULL};
 
 G_STATIC_ASSERT(FASTVLM_PRECISION_AUTO == 0 && FASTVLM_PRECISION_INT4 == 4);
-G_STATIC_ASSERT(FASTVLM_FIT_PAD == 0 && FASTVLM_FIT_STRETCH == 2);
+G_STATIC_ASSERT(FASTVLM_FIT_PAD == 0 && FASTVLM_FIT_AUTO == 3);
+G_STATIC_ASSERT(FASTVLM_HEAD_AUTO == 0 && FASTVLM_HEAD_OWN == 2);
 
 int loading_check_precision(const ModelArguments *arguments)
 {
@@ -44,20 +46,36 @@ static gboolean announce_copy(const char *path, guint64 n_bytes, gpointer data)
     return TRUE;
 }
 
+FastvlmModelParams loading_get_params(const ModelArguments *arguments)
+{
+    return (FastvlmModelParams){
+        .precision = (FastvlmPrecision)arguments->precision,
+        .n_threads = arguments->n_threads,
+        .no_cache = arguments->no_cache,
+        .vision_path = arguments->vision,
+        .head = (FastvlmHead)arguments->head,
+    };
+}
+
+void loading_warn(const FastvlmModelInfo *info)
+{
+    if (info->head_note)
+        fprintf(stderr, "fastvlm: warning: %s: %s\n", info->path, info->head_note);
+}
+
 FastvlmModel *loading_load(const ModelArguments *arguments, GError **error)
 {
     char *label = g_strdup_printf("loading %s", arguments->model);
     g_autoptr(Progress) progress = progress_new(label);
     g_free(label);
-    FastvlmModelParams params = {
-        .precision = (FastvlmPrecision)arguments->precision,
-        .n_threads = arguments->n_threads,
-        .progress = report_progress,
-        .progress_data = progress,
-        .no_cache = arguments->no_cache,
-        .cache_notice = announce_copy,
-    };
-    return fastvlm_model_load(arguments->model, &params, error);
+    FastvlmModelParams params = loading_get_params(arguments);
+    params.progress = report_progress;
+    params.progress_data = progress;
+    params.cache_notice = announce_copy;
+    FastvlmModel *model = fastvlm_model_load(arguments->model, &params, error);
+    if (model)
+        loading_warn(fastvlm_model_get_info(model));
+    return model;
 }
 
 int loading_fail(GError *error)

@@ -16,22 +16,31 @@ G_BEGIN_DECLS
 /** Where the common options end up; start from MODEL_ARGUMENTS_DEFAULT. */
 typedef struct {
     const char *model;
-    int precision; /* a FastvlmPrecision */
-    int n_threads; /* 0: as many as the CPUs this process may use */
+    const char *vision; /* NULL: the model's own encoder */
+    int head;           /* a FastvlmHead */
+    int precision;      /* a FastvlmPrecision */
+    int n_threads;      /* 0: as many as the CPUs this process may use */
     gboolean no_cache;
     gboolean json;
 } ModelArguments;
 
 #define MODEL_ARGUMENTS_DEFAULT ((ModelArguments){.model = "demo"})
 
-/** The names of FastvlmPrecision in their order, and of FastvlmFit in theirs; NULL-terminated. */
+/** The names of FastvlmPrecision in their order, of FastvlmFit and FastvlmHead in theirs; NULL-terminated. */
 extern const char *const precision_names[];
 extern const char *const fit_names[];
+extern const char *const head_names[];
 
 /* Rows of an Option table. */
 #define MODEL_OPTION(arguments)                                       \
     OPTION_ROW(OPTION_PATH, "model", &(arguments)->model, "DIR|NAME", \
                "a checkpoint's directory or name; default demo")
+#define VISION_OPTION(arguments)                                        \
+    OPTION_ROW(OPTION_PATH, "vision", &(arguments)->vision, "DIR|NAME", \
+               "a checkpoint to take the encoder from")
+#define HEAD_OPTION(arguments)                                 \
+    OPTION_ROW(OPTION_CHOICE, "head", &(arguments)->head, "H", \
+               "auto (as config.json says), tied or own", .choices = head_names)
 #define PRECISION_OPTION(arguments)                                      \
     OPTION_ROW(OPTION_CHOICE, "precision", &(arguments)->precision, "P", \
                "auto, f32, bf16, int8 or int4; default auto", .choices = precision_names)
@@ -47,9 +56,9 @@ extern const char *const fit_names[];
     OPTION_ROW(OPTION_INT, "resolution", value, "R",                                       \
                "pixels, a multiple of 64; default the model's own", .min = 0, .max = 4096, \
                .multiple = 64)
-#define FIT_OPTION(value)                                                                         \
-    OPTION_ROW(OPTION_CHOICE, "fit", value, "F", "pad, crop or stretch to a square; default pad", \
-               .choices = fit_names)
+#define FIT_OPTION(value)                        \
+    OPTION_ROW(OPTION_CHOICE, "fit", value, "F", \
+               "pad, crop or stretch; default auto, the model's", .choices = fit_names)
 #define PROMPT_OPTION(value)                         \
     OPTION_ROW(OPTION_TEXT, "prompt", value, "TEXT", \
                "what to ask; default \"" FASTVLM_DEFAULT_PROMPT "\"")
@@ -63,6 +72,12 @@ int loading_check_precision(const ModelArguments *arguments);
 
 /** Loads the model, with a progress bar; a signal stops it (interrupt.h). */
 FastvlmModel *loading_load(const ModelArguments *arguments, GError **error);
+
+/** The parameters of a load that the options make; without callbacks. */
+FastvlmModelParams loading_get_params(const ModelArguments *arguments);
+
+/** Warns on stderr of what is odd about a model; loading_load() does. */
+void loading_warn(const FastvlmModelInfo *info);
 
 /** Writes the error's line, frees it and returns the exit code, that of a signal if one came. */
 int loading_fail(GError *error);

@@ -72,7 +72,7 @@ failure "a number beyond 64 bits" 2 '--seed: found "18446744073709551616"' \
 failure "no multiple of 64" 2 '--resolution: found "100", expected a multiple of 64' \
     caption a.png --resolution 100
 failure "a resolution too large" 2 '--resolution: found "4160"' caption a.png --resolution 4160
-failure "an unknown fit" 2 '--fit: found "fill", expected one of pad, crop, stretch' \
+failure "an unknown fit" 2 '--fit: found "fill", expected one of pad, crop, stretch, auto' \
     caption a.png --fit fill
 failure "an unknown precision" 2 '--precision: found "fp8"' caption a.png --precision fp8
 failure "top-p above 1" 2 '--top-p: found "1.5", expected a number from 0 to 1' \

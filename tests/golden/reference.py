@@ -36,6 +36,10 @@ CASES = {
     "half": dict(seed=5, dtype="F16", blocks=[1, 2, 3, 1, 2], dims=[24, 48, 96, 192, 384],
                  hidden=48, layers=4, heads=3, kv_heads=1, ffn=80, vocab=257, tied=True,
                  sizes=[128, 192], prefix=[148, 11], suffix=[213], tokens=20),
+    # Heads as the large models have them: 128 wide, six to a key, a head of its own.
+    "grouped": dict(seed=7, dtype="BF16", blocks=[1, 1, 1, 1, 1], dims=[8, 16, 32, 64, 128],
+                    hidden=1536, layers=2, heads=12, kv_heads=2, ffn=80, vocab=211, tied=False,
+                    sizes=[64, 128], prefix=[20, 101], suffix=[77, 3, 150], tokens=12),
 }
 LEAST_MARGIN = 1e-2  # between the best and the second logit: float32 must not turn a token
 ROPE_THETA = 1e6

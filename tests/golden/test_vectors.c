@@ -167,5 +167,6 @@ int main(int argc, char **argv)
     g_test_add_data_func("/golden/narrow", "narrow.safetensors", test_case);
     g_test_add_data_func("/golden/untied", "untied.safetensors", test_case);
     g_test_add_data_func("/golden/half", "half.safetensors", test_case);
+    g_test_add_data_func("/golden/grouped", "grouped.safetensors", test_case);
     return g_test_run();
 }

@@ -29,7 +29,7 @@ static const struct {
     {"precision", "auto", FALSE},
     {"threads", "0", FALSE},
     {"resolution", "0", TRUE},
-    {"fit", "pad", TRUE},
+    {"fit", "auto", TRUE},
     {"interval", "1000000000", TRUE},
     {"mode", "live", TRUE},
     {"max-tokens", "64", TRUE},
@@ -42,6 +42,8 @@ static const struct {
     {"text-repeat", "0", TRUE},
     {"repeat", "false", TRUE},
     {"nice", "10", FALSE},
+    {"vision-path", NULL, FALSE},
+    {"head", "auto", FALSE},
 };
 
 /* Every property has its default, says when it may change, and explains itself. */
@@ -131,6 +133,8 @@ static void test_round_trip(void)
         {"text-repeat", "500000000"},
         {"repeat", "true"},
         {"nice", "0"},
+        {"vision-path", "elsewhere"},
+        {"head", "own"},
     };
     GstElement *element = gst_object_ref_sink(gst_element_factory_make("fastvlmcaption", NULL));
 
@@ -176,7 +180,7 @@ static void test_changes_while_playing(void)
     push_frame(fixture, 0, 0);
     FakeRecord record = fake_get_record();
     g_assert_cmpint(record.resolution, ==, 0);
-    g_assert_cmpint(record.fit, ==, FASTVLM_FIT_PAD);
+    g_assert_cmpint(record.fit, ==, FASTVLM_FIT_AUTO);
     g_assert_cmpint(record.max_tokens, ==, 64);
     g_assert_cmpfloat(record.temperature, ==, 0);
 

@@ -103,7 +103,8 @@ static FastvlmModelInfo make_info(const char *name)
     };
 }
 
-FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error)
+FastvlmModelInfo *fastvlm_model_inspect_for(const char *name, const FastvlmModelParams *params,
+                                            GError **error)
 {
     g_mutex_lock(&lock);
     record.n_inspects++;

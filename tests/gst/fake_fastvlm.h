@@ -4,7 +4,7 @@
  *
  *     picture -> mean colour, 0 to 4 -> "saw R G B" and as many " and so on" as tokens are wanted
  *
- * Model names decide what fastvlm_model_inspect() says: "missing", "broken" and "untokenized" are
+ * Model names decide what fastvlm_model_inspect_for() says: "missing", "broken" and "untokenized" are
  * that; any other name is sound.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later

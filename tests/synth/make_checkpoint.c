@@ -18,6 +18,7 @@ typedef struct {
     char *tokenizer;
     char *blocks;
     char *dims;
+    char *layout;
 } Options;
 
 static gboolean parse_five(const char *text, int *numbers)
@@ -69,7 +70,8 @@ static int run(int argc, char **argv, const Options *options)
         fprintf(stderr, "make_checkpoint: %s\n", problem);
         return 2;
     }
-    if (fastvlm_synth_write(argv[2], &spec, NULL, NULL, &error))
+    if (options->layout ? fastvlm_synth_write_layout(options->layout, &spec, argv[2], NULL, &error)
+                        : fastvlm_synth_write(argv[2], &spec, NULL, NULL, &error))
         return 0;
     fprintf(stderr, "make_checkpoint: %s\n", error->message);
     g_error_free(error);
@@ -88,6 +90,8 @@ int main(int argc, char **argv)
         {"tokenizer", 0, 0, G_OPTION_ARG_FILENAME, &options.tokenizer, "files to copy in", "DIR"},
         {"blocks", 0, 0, G_OPTION_ARG_STRING, &options.blocks, "of the encoder", "A,B,C,D,E"},
         {"dims", 0, 0, G_OPTION_ARG_STRING, &options.dims, "of the encoder", "A,B,C,D,E"},
+        {"layout", 0, 0, G_OPTION_ARG_STRING, &options.layout, "not the release's",
+         "hub|mlx4|mlx8|branches"},
         G_OPTION_ENTRY_NULL,
     };
     GOptionContext *context = g_option_context_new("CONFIG DIRECTORY");
@@ -105,5 +109,6 @@ int main(int argc, char **argv)
     g_free(options.tokenizer);
     g_free(options.blocks);
     g_free(options.dims);
+    g_free(options.layout);
     return code;
 }

@@ -39,9 +39,11 @@ typedef struct {
 typedef struct {
     char *name;        /* in the file */
     char *weight_name; /* whose weights it gets: mostly its own */
-    const char *dtype; /* "BF16", "F16", "F32", or "I64": zeros */
+    const char *dtype; /* "BF16", "F16", "F32", "U32", or "I64": zeros */
     int n_dims;
     gint64 shape[4];
+    float *values;  /* all of them, before they are rounded; NULL: by the weight function */
+    guint32 *words; /* of a "U32" */
 } SynthTensor;
 
 /**
@@ -54,6 +56,16 @@ gboolean fastvlm_synth_spec(const char *name, SynthSpec *spec);
 
 /** All tensors of a checkpoint, sorted by name: SynthTensor, freed with the array. */
 GPtrArray *fastvlm_synth_tensors(const SynthSpec *spec);
+
+/** Frees a tensor and what it owns. */
+void fastvlm_synth_tensor_free(SynthTensor *tensor);
+
+/** A tensor whose name and weight name are `name`; of the four sizes `n_dims` count. */
+SynthTensor *fastvlm_synth_tensor_new(const char *name, const char *dtype, int n_dims,
+                                      const gint64 shape[4]);
+
+/** Number of elements. */
+guint64 fastvlm_synth_count_elements(const SynthTensor *tensor);
 
 /** config.json of a checkpoint; free with json_decref(). */
 json_t *fastvlm_synth_config(const SynthSpec *spec);
@@ -73,5 +85,16 @@ float fastvlm_synth_round(const char *dtype, float value);
  */
 gboolean fastvlm_synth_write(const char *directory, const SynthSpec *spec, const GPtrArray *tensors,
                              const json_t *config, GError **error);
+
+/**
+ * Writes one model twice: to `directory` in another layout, to `released` as Apple's release has it.
+ *
+ * @param layout    "hub": as transformers converts it, rows of the embedding padded; "mlx4", "mlx8": as
+ *                  the app exports it, without an encoder; "branches": as it was trained
+ * @param released  its numbers are exactly what the other stands for; for "branches" as close as f32 is
+ * @return FALSE and an error; also where there is no such layout
+ */
+gboolean fastvlm_synth_write_layout(const char *layout, const SynthSpec *spec,
+                                    const char *directory, const char *released, GError **error);
 
 #endif

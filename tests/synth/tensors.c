@@ -112,27 +112,45 @@ typedef struct {
     const char *dtype;
 } List;
 
-static void free_tensor(gpointer data)
+void fastvlm_synth_tensor_free(SynthTensor *tensor)
 {
-    SynthTensor *tensor = data;
-
     g_free(tensor->name);
     g_free(tensor->weight_name);
+    g_free(tensor->values);
+    g_free(tensor->words);
     g_free(tensor);
+}
+
+SynthTensor *fastvlm_synth_tensor_new(const char *name, const char *dtype, int n_dims,
+                                      const gint64 shape[4])
+{
+    SynthTensor *tensor = g_new0(SynthTensor, 1);
+
+    tensor->name = g_strdup(name);
+    tensor->weight_name = g_strdup(name);
+    tensor->dtype = dtype;
+    tensor->n_dims = n_dims;
+    memcpy(tensor->shape, shape, sizeof tensor->shape);
+    return tensor;
+}
+
+guint64 fastvlm_synth_count_elements(const SynthTensor *tensor)
+{
+    guint64 n = 1;
+
+    for (int i = 0; i < tensor->n_dims; i++)
+        n *= (guint64)tensor->shape[i];
+    return n;
 }
 
 /** Adds PREFIX SUFFIX; of the four sizes `n_dims` count. */
 static void add(const List *list, const char *prefix, const char *suffix, int n_dims, gint64 n0,
                 gint64 n1, gint64 n2, gint64 n3)
 {
-    SynthTensor *tensor = g_new0(SynthTensor, 1);
+    g_autofree char *name = g_strconcat(prefix, suffix, NULL);
 
-    tensor->name = g_strconcat(prefix, suffix, NULL);
-    tensor->weight_name = g_strdup(tensor->name);
-    tensor->dtype = n_dims == 0 ? "I64" : list->dtype;
-    tensor->n_dims = n_dims;
-    memcpy(tensor->shape, (gint64[4]){n0, n1, n2, n3}, sizeof tensor->shape);
-    g_ptr_array_add(list->tensors, tensor);
+    g_ptr_array_add(list->tensors, fastvlm_synth_tensor_new(name, n_dims == 0 ? "I64" : list->dtype,
+                                                            n_dims, (gint64[4]){n0, n1, n2, n3}));
 }
 
 static void add_vector(const List *list, const char *prefix, const char *suffix, gint64 n)
@@ -282,7 +300,8 @@ static int compare_names(const void *a, const void *b)
 
 GPtrArray *fastvlm_synth_tensors(const SynthSpec *spec)
 {
-    const List list = {g_ptr_array_new_with_free_func(free_tensor), spec->dtype};
+    const List list = {g_ptr_array_new_with_free_func((GDestroyNotify)fastvlm_synth_tensor_free),
+                       spec->dtype};
 
     add_vision(&list, spec);
     add_language(&list, spec);

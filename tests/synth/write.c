@@ -13,26 +13,17 @@
 
 #define CHUNK 65536
 
-static guint64 count_elements(const SynthTensor *tensor)
-{
-    guint64 n = 1;
-
-    for (int i = 0; i < tensor->n_dims; i++)
-        n *= (guint64)tensor->shape[i];
-    return n;
-}
-
 static gsize size_of(const char *dtype)
 {
     if (strcmp(dtype, "I64") == 0)
         return 8;
-    return strcmp(dtype, "F32") == 0 ? 4 : 2;
+    return strcmp(dtype, "F32") == 0 || strcmp(dtype, "U32") == 0 ? 4 : 2;
 }
 
 /** {"dtype":"BF16","shape":[4,3],"data_offsets":[0,24]}, with no blank, as Python's json dumps. */
 static void append_entry(GString *header, const SynthTensor *tensor, guint64 *offset)
 {
-    const guint64 end = *offset + count_elements(tensor) * size_of(tensor->dtype);
+    const guint64 end = *offset + fastvlm_synth_count_elements(tensor) * size_of(tensor->dtype);
 
     g_string_append_printf(header, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", tensor->name,
                            tensor->dtype);
@@ -62,7 +53,7 @@ static void write_header(FILE *file, SynthTensor *const *tensors, guint n_tensor
 
 static void write_tensor(FILE *file, const SynthSpec *spec, const SynthTensor *tensor)
 {
-    const guint64 n = count_elements(tensor);
+    const guint64 n = fastvlm_synth_count_elements(tensor);
     g_autofree float *weights = g_new(float, CHUNK);
     g_autofree guint8 *bytes = g_new0(guint8, CHUNK * 8);
 
@@ -70,8 +61,13 @@ static void write_tensor(FILE *file, const SynthSpec *spec, const SynthTensor *t
         const gsize n_chunk = (gsize)MIN(CHUNK, n - first);
         guint8 *at = bytes;
 
-        if (strcmp(tensor->dtype, "I64") != 0) {
-            fastvlm_synth_weights(spec, tensor, first, n_chunk, weights);
+        if (tensor->words) {
+            memcpy(bytes, tensor->words + first, n_chunk * sizeof *tensor->words);
+        } else if (strcmp(tensor->dtype, "I64") != 0) {
+            if (tensor->values)
+                memcpy(weights, tensor->values + first, n_chunk * sizeof *weights);
+            else
+                fastvlm_synth_weights(spec, tensor, first, n_chunk, weights);
             for (gsize i = 0; i < n_chunk; i++)
                 at += fastvlm_synth_store(tensor->dtype, weights[i], at);
         }

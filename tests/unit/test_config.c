@@ -88,10 +88,105 @@ static void test_lenient(void)
     config = load_good(directory);
     g_assert_cmpfloat(config->rope_theta, ==, 10000.0);
     fastvlm_config_free(config);
+    write_config(directory, "image_aspect_ratio", NULL);
+    config = load_good(directory);
+    g_assert_cmpint(config->fit, ==, FASTVLM_FIT_CROP);
+    fastvlm_config_free(config);
+    write_config(directory, "mm_projector_type", NULL);
+    config = load_good(directory);
+    g_assert_cmpint(config->fit, ==, FASTVLM_FIT_PAD);
+    g_assert_cmpint(config->group_size, ==, 64);
+    fastvlm_config_free(config);
+    write_config(directory, "quantization", "{\"group_size\": 32, \"bits\": 8}");
+    config = load_good(directory);
+    g_assert_cmpint(config->group_size, ==, 32);
+    fastvlm_config_free(config);
     write_config(directory, "rope_scaling", "null");
     fastvlm_config_free(load_good(directory));
     write_config(directory, "something_else", "[{}]");
     fastvlm_config_free(load_good(directory));
+    test_directory_remove(directory);
+}
+
+#define HUB_TEXT                                                                 \
+    "\"hidden_size\": 64, \"intermediate_size\": 96, \"num_hidden_layers\": 2, " \
+    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"vocab_size\": 300"
+
+/* config.json as transformers writes it: its reader's defaults, and where it nests and names otherwise. */
+static void test_hub(void)
+{
+    static const char *const good =
+        "{\"model_type\": \"fast_vlm\", \"text_config\": {" HUB_TEXT
+        ", \"rope_parameters\": {\"rope_theta\": 1000000.0, \"rope_type\": \"default\"}}, "
+        "\"tie_word_embeddings\": true, \"image_seq_length\": 144, "
+        "\"vision_config\": {\"architecture\": \"fastvit_mci3\", \"hidden_size\": 3072}}";
+    char *directory = test_directory_make();
+    FastvlmConfig *config;
+
+    test_directory_write(directory, "config.json", good, -1);
+    config = load_good(directory);
+    g_assert_cmpstr(config->model_type, ==, "fast_vlm");
+    g_assert_cmpint(config->hidden_size, ==, 64);
+    g_assert_cmpint(config->head_dim, ==, 16);
+    g_assert_cmpfloat(config->rope_theta, ==, 1e6);
+    g_assert_cmpfloat(config->rms_norm_eps, ==, 1e-6f);
+    g_assert_cmpint(config->max_positions, ==, 32768);
+    g_assert_true(config->tied_head && config->says_head);
+    g_assert_cmpint(config->mm_hidden_size, ==, 3072);
+    g_assert_cmpint(config->resolution, ==, 768);
+    g_assert_cmpint(config->fit, ==, FASTVLM_FIT_CROP);
+    fastvlm_config_free(config);
+    test_directory_write(directory, "config.json",
+                         "{\"model_type\": \"fast_vlm\", \"text_config\": {}}", -1);
+    config = load_good(directory);
+    g_assert_cmpint(config->hidden_size, ==, 4096);
+    g_assert_cmpint(config->vocab_size, ==, 151936);
+    g_assert_cmpfloat(config->rope_theta, ==, 10000.0);
+    g_assert_cmpint(config->resolution, ==, 1024);
+    g_assert_false(config->tied_head || config->says_head);
+    fastvlm_config_free(config);
+    test_directory_remove(directory);
+}
+
+static const struct {
+    const char *text;
+    FastvlmError code;
+    const char *found;
+    const char *expected;
+} bad_hubs[] = {
+    {"{\"text_config\": {\"hidden_size\": 0}", FASTVLM_ERROR_FORMAT,
+     "text_config.hidden_size: found 0", "1 to 65536"},
+    {"{\"text_config\": {\"model_type\": \"llama\"}", FASTVLM_ERROR_UNSUPPORTED,
+     "text_config.model_type: found \"llama\"", "\"qwen2\""},
+    {"{\"text_config\": {\"rope_parameters\": {\"rope_type\": \"yarn\"}}",
+     FASTVLM_ERROR_UNSUPPORTED, "text_config.rope_parameters.rope_type: found \"yarn\"",
+     "\"default\""},
+    {"{\"text_config\": {\"rope_parameters\": 3}", FASTVLM_ERROR_FORMAT,
+     "text_config.rope_parameters: found 3", "an object"},
+    {"{\"text_config\": {}, \"image_seq_length\": 250", FASTVLM_ERROR_FORMAT,
+     "image_seq_length: found 250", "a square"},
+    {"{\"text_config\": {}, \"vision_config\": {\"architecture\": \"vit\"}",
+     FASTVLM_ERROR_UNSUPPORTED, "vision_config.architecture: found \"vit\"", "\"fastvit_mci3\""},
+    {"{\"text_config\": {}, \"vision_config\": []", FASTVLM_ERROR_FORMAT,
+     "vision_config: found an array", "an object"},
+    {"{\"text_config\": {}, \"projector_hidden_act\": \"relu\"", FASTVLM_ERROR_UNSUPPORTED,
+     "projector_hidden_act: found \"relu\"", "\"gelu\""},
+};
+
+static void test_bad_hub(void)
+{
+    char *directory = test_directory_make();
+
+    for (guint i = 0; i < G_N_ELEMENTS(bad_hubs); i++) {
+        g_autofree char *text =
+            g_strconcat(bad_hubs[i].text, ", \"model_type\": \"fast_vlm\"}", NULL);
+        GError *error = NULL;
+
+        test_directory_write(directory, "config.json", text, -1);
+        g_assert_null(fastvlm_config_load(directory, &error));
+        test_assert_error(error, bad_hubs[i].code, "config.json", bad_hubs[i].found,
+                          bad_hubs[i].expected, NULL);
+    }
     test_directory_remove(directory);
 }
 
@@ -106,18 +201,25 @@ typedef struct {
 static const BadValue bad_values[] = {
     {"model_type", NULL, FASTVLM_ERROR_FORMAT, "found nothing", "\"llava_qwen2\""},
     {"model_type", "\"llava\"", FASTVLM_ERROR_UNSUPPORTED, "found \"llava\"", "\"llava_qwen2\""},
-    {"model_type", "\"fast_vlm\"", FASTVLM_ERROR_UNSUPPORTED, "found \"fast_vlm\"",
-     "converted for transformers"},
+    {"model_type", "\"fast_vlm\"", FASTVLM_ERROR_FORMAT, "text_config: found nothing", "an object"},
     {"hidden_act", "\"gelu\"", FASTVLM_ERROR_UNSUPPORTED, "found \"gelu\"", "\"silu\""},
     {"mm_projector_type", "\"linear\"", FASTVLM_ERROR_UNSUPPORTED, "found \"linear\"",
      "\"mlp2x_gelu\""},
-    {"mm_projector_type", NULL, FASTVLM_ERROR_FORMAT, "found nothing", "\"mlp2x_gelu\""},
     {"mm_projector_type", "3", FASTVLM_ERROR_FORMAT, "found 3", "\"mlp2x_gelu\""},
     {"image_aspect_ratio", "\"anyres\"", FASTVLM_ERROR_UNSUPPORTED, "found \"anyres\"", "\"pad\""},
     {"use_sliding_window", "true", FASTVLM_ERROR_UNSUPPORTED, "found true", "false"},
     {"use_sliding_window", "1", FASTVLM_ERROR_FORMAT, "found 1", "true or false"},
     {"mm_use_im_start_end", "true", FASTVLM_ERROR_UNSUPPORTED, "found true", "false"},
-    {"quantization", "{\"bits\":4}", FASTVLM_ERROR_UNSUPPORTED, "found an object", "none"},
+    {"image_aspect_ratio", "[]", FASTVLM_ERROR_FORMAT, "found an array", "\"pad\""},
+    {"quantization", "{\"bits\":4}", FASTVLM_ERROR_FORMAT, "quantization.group_size: found nothing",
+     "1 to 128"},
+    {"quantization", "{\"bits\":4, \"group_size\":48}", FASTVLM_ERROR_UNSUPPORTED, "found 48",
+     "32, 64 or 128"},
+    {"quantization", "{\"bits\":0, \"group_size\":64}", FASTVLM_ERROR_FORMAT, "bits: found 0",
+     "1 to 8"},
+    {"quantization", "{\"bits\":4, \"group_size\":32, \"mode\":\"mxfp4\"}",
+     FASTVLM_ERROR_UNSUPPORTED, "quantization.mode: found \"mxfp4\"", "\"affine\""},
+    {"quantization", "4", FASTVLM_ERROR_FORMAT, "quantization: found 4", "an object"},
     {"quantization_config", "{}", FASTVLM_ERROR_UNSUPPORTED, "found an object", "none"},
     {"rope_scaling", "{\"type\":\"yarn\"}", FASTVLM_ERROR_UNSUPPORTED, "found an object", "none"},
     {"hidden_size", NULL, FASTVLM_ERROR_FORMAT, "found nothing", "an integer from 1 to 65536"},
@@ -208,6 +310,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/config/good", test_good);
     g_test_add_func("/config/lenient", test_lenient);
+    g_test_add_func("/config/hub", test_hub);
+    g_test_add_func("/config/bad-hub", test_bad_hub);
     for (guint i = 0; i < G_N_ELEMENTS(bad_values); i++) {
         g_autofree char *name = g_strdup_printf("/config/bad/%s/%u", bad_values[i].key, i);
 

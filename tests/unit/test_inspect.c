@@ -215,20 +215,37 @@ static void test_left_over(Fixture *fixture, gconstpointer data)
     fastvlm_model_info_free(inspect_good(fixture));
 }
 
+/* A tensor that two layouts' names stand for, and an encoder that is not there. */
 static void test_other_layouts(Fixture *fixture, gconstpointer data)
 {
-    static const char *const layouts[][2] = {
-        {"model.vision_tower.timm_model.stem.weight", "converted for transformers"},
-        {"language_model.model.norm.weight", "exported for MLX"},
-        {P "patch_embed.0.rbr_conv.0.weight", "reparameterize_model"},
-    };
-    const char *name = "model.norm.weight";
+    rename_tensor(fixture, "lm_head.weight", "model.language_model.norm.weight");
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "\"model.norm.weight\"", "twice");
+    rename_tensor(fixture, "model.language_model.norm.weight", "lm_head.weight");
+    rename_tensor(fixture, "model.norm.weight", "language_model.model.norm.weight");
+    fastvlm_model_info_free(inspect_good(fixture));
+    for (guint i = fixture->tensors->len; i-- > 0;)
+        if (g_str_has_prefix(((SynthTensor *)fixture->tensors->pdata[i])->name, P))
+            g_ptr_array_remove_index(fixture->tensors, i);
+    assert_fails(fixture, FASTVLM_ERROR_NOT_FOUND, "no vision part", "--vision");
+}
 
-    for (guint i = 0; i < G_N_ELEMENTS(layouts); i++) {
-        rename_tensor(fixture, name, layouts[i][0]);
-        name = layouts[i][0];
-        assert_fails(fixture, FASTVLM_ERROR_UNSUPPORTED, fixture->directory, layouts[i][1]);
-    }
+/* Branches of training that lack something, do not fit, or stand beside what comes of them. */
+static void test_bad_branches(Fixture *fixture, gconstpointer data)
+{
+    static const char mixer[] = P "network.0.0.token_mixer.reparam_conv.weight";
+    SynthTensor *conv = find(fixture, mixer);
+
+    rename_tensor(fixture, mixer, P "network.0.0.token_mixer.mixer.rbr_conv.0.conv.weight");
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.0.0.token_mixer.mixer.rbr_conv.0.bn",
+                 "lacks one of");
+    rename_tensor(fixture, conv->name, P "network.6.pe.weight");
+    rename_tensor(fixture, P "network.0.0.token_mixer.reparam_conv.bias", P "network.6.pe.bias");
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "twice");
+    conv->n_dims = 3;
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "do not fit");
+    conv->n_dims = 4;
+    conv->shape[2] = conv->shape[3] = 4;
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "do not fit");
 }
 
 static void test_widths(Fixture *fixture, gconstpointer data)
@@ -280,7 +297,50 @@ static void test_head(Fixture *fixture, gconstpointer data)
     g_assert_null(info->head_note);
     fastvlm_model_info_free(info);
     json_object_set_new(fixture->config, "tie_word_embeddings", json_false());
-    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "no tensor lm_head.weight");
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "no tensor lm_head.weight", "--head tied");
+    json_object_del(fixture->config, "tie_word_embeddings");
+    info = inspect_good(fixture);
+    g_assert_true(info->tied_head);
+    fastvlm_model_info_free(info);
+}
+
+/* Rows beyond the vocabulary are padding; too few of them are an error. */
+static void test_padded(Fixture *fixture, gconstpointer data)
+{
+    SynthTensor *embedding = find(fixture, "model.embed_tokens.weight");
+    FastvlmModelInfo *info;
+
+    embedding->shape[0] += 5;
+    info = inspect_good(fixture);
+    g_assert_cmpint(info->vocab_size, ==, 101);
+    fastvlm_model_info_free(info);
+    embedding->shape[0] -= 6;
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "model.embed_tokens.weight", "[95, 32]",
+                 "expected [96, 32]");
+}
+
+/* The stage of the release: in the directory's name, or in the name that the config has. */
+static void test_stage(Fixture *fixture, gconstpointer data)
+{
+    static const struct {
+        const char *name;
+        const char *stage;
+    } names[] = {
+        {"checkpoints/llava-fastvithd_0.5b_stage2", "stage 2"},
+        {"llava-fastvithd_7b_stage3", "stage 3"},
+        {"stage-1-of-mine", "stage 1"},
+        {"backstage", NULL},
+        {"stage30", NULL},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        FastvlmModelInfo *info;
+
+        json_object_set_new(fixture->config, "_name_or_path", json_string(names[i].name));
+        info = inspect_good(fixture);
+        g_assert_cmpstr(info->stage, ==, names[i].stage);
+        fastvlm_model_info_free(info);
+    }
 }
 
 /* Ids are counted without loading the tokenizer; the count must be the tokenizer's own. */
@@ -383,8 +443,11 @@ int main(int argc, char **argv)
     ADD("dtype", "micro", test_dtype);
     ADD("left-over", "micro", test_left_over);
     ADD("other-layouts", "micro", test_other_layouts);
+    ADD("bad-branches", "micro", test_bad_branches);
     ADD("widths", "micro", test_widths);
     ADD("head", "micro", test_head);
+    ADD("padded", "micro", test_padded);
+    ADD("stage", "micro", test_stage);
     ADD("tokenizer", "micro", test_tokenizer);
     ADD("no-merges", "micro", test_no_merges);
     ADD("licence", "micro", test_licence);

@@ -381,6 +381,123 @@ static void test_no_files(void)
     remove_directory(directory);
 }
 
+/* tokenizer.json of the small tokenizer's files, merges spelled one way or the other. */
+static json_t *make_json(gboolean are_pairs)
+{
+    g_autofree char *directory = test_data_path("text/tiny");
+    g_autofree char *vocab = g_build_filename(directory, "vocab.json", NULL);
+    g_autofree char *merges = g_build_filename(directory, "merges.txt", NULL);
+    g_autofree char *added = g_build_filename(directory, "added_tokens.json", NULL);
+    g_autofree char *text = NULL;
+    json_t *list = json_array(), *tokens = json_array();
+    json_t *names = json_load_file(added, 0, NULL), *id;
+    const char *name;
+    g_assert_true(g_file_get_contents(merges, &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        char *blank = strchr(*line, ' ');
+        if (blank == NULL || g_str_has_prefix(*line, "#version"))
+            continue;
+        if (are_pairs)
+            json_array_append_new(list,
+                                  json_pack("[s%, s]", *line, (size_t)(blank - *line), blank + 1));
+        else
+            json_array_append_new(list, json_string(*line));
+    }
+    json_object_foreach(names, name, id)
+    {
+        json_array_append_new(tokens, json_pack("{s:O, s:s, s:b, s:b}", "id", id, "content", name,
+                                                "special", 1, "lstrip", 0));
+    }
+    json_decref(names);
+    return json_pack("{s:{s:s, s:o, s:o, s:n, s:b}, s:o, s:{s:s}, s:{s:s, s:[{s:s, s:{s:s}}, "
+                     "{s:s}]}}",
+                     "model", "type", "BPE", "vocab", json_load_file(vocab, 0, NULL), "merges",
+                     list, "dropout", "byte_fallback", 0, "added_tokens", tokens, "normalizer",
+                     "type", "NFC", "pre_tokenizer", "type", "Sequence", "pretokenizers", "type",
+                     "Split", "pattern", "Regex",
+                     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
+                     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+                     "type", "ByteLevel");
+}
+
+/* One file that says all is the same tokenizer. */
+static void test_one_file(void)
+{
+    for (int are_pairs = 0; are_pairs < 2; are_pairs++) {
+        g_autofree char *directory = g_dir_make_tmp("fastvlm-tokenizer-XXXXXX", NULL);
+        g_autofree char *path = g_build_filename(directory, "tokenizer.json", NULL);
+        g_autofree char *config = g_build_filename(directory, "tokenizer_config.json", NULL);
+        g_autofree char *its_config = test_data_path("text/tiny/tokenizer_config.json");
+        g_autofree char *vectors = test_data_path("text/tiny/vectors.jsonl");
+        g_autofree char *text = NULL;
+        gsize n_bytes;
+        json_t *object = make_json(are_pairs);
+        GError *error = NULL;
+        g_assert_cmpint(json_dump_file(object, path, 0), ==, 0);
+        g_assert_true(g_file_get_contents(its_config, &text, &n_bytes, NULL));
+        test_put_file(config, text, n_bytes);
+        FastvlmTokenizer *tokenizer = fastvlm_tokenizer_load(directory, &error);
+        g_assert_no_error(error);
+        FastvlmTokenizer *tiny = load_tiny();
+        g_assert_cmpint(fastvlm_tokenizer_get_size(tokenizer), ==,
+                        fastvlm_tokenizer_get_size(tiny));
+        g_assert_cmpint(compare_lines(tokenizer, vectors), >, 10);
+        g_assert_cmpint(fastvlm_tokenizer_find_special(tokenizer, "<|im_end|>"), ==,
+                        fastvlm_tokenizer_find_special(tiny, "<|im_end|>"));
+        fastvlm_tokenizer_free(tiny);
+        fastvlm_tokenizer_free(tokenizer);
+        json_decref(object);
+        g_remove(path);
+        g_remove(config);
+        g_assert_cmpint(g_rmdir(directory), ==, 0);
+    }
+}
+
+/* What one file may say that this library does not compute, or that is no tokenizer. */
+static void test_bad_file(void)
+{
+    static const struct {
+        const char *section; /* whose `key` is set to `value`; NULL: the top's */
+        const char *key;
+        const char *value;
+        FastvlmError code;
+        const char *message;
+    } changes[] = {
+        {"model", "type", "\"Unigram\"", FASTVLM_ERROR_UNSUPPORTED, "model.type"},
+        {"model", "byte_fallback", "true", FASTVLM_ERROR_UNSUPPORTED, "model.byte_fallback is on"},
+        {"model", "vocab", "[]", FASTVLM_ERROR_FORMAT, "model.vocab, an object"},
+        {"model", "vocab", "{\"a\": -1}", FASTVLM_ERROR_FORMAT, "tokenizer.json: piece \"a\""},
+        {"model", "merges", "[[\"a\"]]", FASTVLM_ERROR_FORMAT, "model.merges: number 0"},
+        {"model", "merges", "[\"a b\\nc d\"]", FASTVLM_ERROR_FORMAT, "model.merges: number 0"},
+        {"model", "merges", "[\"zzz zzz\"]", FASTVLM_ERROR_FORMAT, "tokenizer.json:2: the piece"},
+        {"normalizer", "type", "\"NFKC\"", FASTVLM_ERROR_UNSUPPORTED, "normalizer: expected NFC"},
+        {NULL, "pre_tokenizer", "{\"type\": \"Whitespace\"}", FASTVLM_ERROR_UNSUPPORTED,
+         "pre_tokenizer: expected"},
+        {NULL, "added_tokens", "[{\"id\": \"x\", \"content\": \"a\"}]", FASTVLM_ERROR_FORMAT,
+         "tokenizer.json: token \"a\""},
+    };
+    g_autofree char *directory = g_dir_make_tmp("fastvlm-tokenizer-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(directory, "tokenizer.json", NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(changes); i++) {
+        json_t *object = make_json(FALSE);
+        json_t *section =
+            changes[i].section != NULL ? json_object_get(object, changes[i].section) : object;
+        GError *error = NULL;
+        json_object_set_new(section, changes[i].key,
+                            json_loads(changes[i].value, JSON_DECODE_ANY, NULL));
+        g_assert_cmpint(json_dump_file(object, path, 0), ==, 0);
+        g_assert_null(fastvlm_tokenizer_load(directory, &error));
+        g_assert_error(error, FASTVLM_ERROR, (int)changes[i].code);
+        if (strstr(error->message, changes[i].message) == NULL)
+            g_error("%s: expected %s", error->message, changes[i].message);
+        g_error_free(error);
+        json_decref(object);
+    }
+    g_remove(path);
+    g_rmdir(directory);
+}
+
 /* Files cut short at every place, or with one byte changed: an error or a tokenizer, no crash. */
 static void test_mutated(void)
 {
@@ -424,6 +541,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tokenizer/threads", test_threads);
     g_test_add_func("/tokenizer/damaged", test_damaged);
     g_test_add_func("/tokenizer/no-files", test_no_files);
+    g_test_add_func("/tokenizer/one-file", test_one_file);
+    g_test_add_func("/tokenizer/bad-file", test_bad_file);
     g_test_add_func("/tokenizer/mutated", test_mutated);
     return g_test_run();
 }

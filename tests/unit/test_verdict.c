@@ -53,7 +53,7 @@ static void scale_rows(const char *name, int n_rows, float factor)
 static FastvlmVisionVerdict measure(int n_threads)
 {
     GError *error = NULL;
-    FastvlmCheckpoint *checkpoint = fastvlm_open_model(directory, &error);
+    FastvlmCheckpoint *checkpoint = fastvlm_checkpoint_open(directory, &error);
     FastvlmCompute compute = {
         .pool = fastvlm_pool_new(n_threads, 0, NULL),
         .kernels = fastvlm_kernels_get(fastvlm_tier_in_use()),

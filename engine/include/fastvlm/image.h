@@ -58,6 +58,7 @@ typedef enum {
     FASTVLM_FIT_PAD,     /* black bars, all of the picture: as the reference does */
     FASTVLM_FIT_CROP,    /* the middle square: 44 % of a 16:9 picture is lost */
     FASTVLM_FIT_STRETCH, /* all of the picture, aspect ratio lost */
+    FASTVLM_FIT_AUTO,    /* sessions alone: as the model's own preprocessing, PAD or CROP */
 } FastvlmFit;
 
 /** Largest width or height of a picture taken, in pixels. */

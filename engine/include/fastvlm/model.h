@@ -10,6 +10,7 @@
 #define FASTVLM_MODEL_H
 
 #include <fastvlm/error.h>
+#include <fastvlm/image.h>
 #include <fastvlm/tokenizer.h>
 
 G_BEGIN_DECLS
@@ -53,6 +54,13 @@ typedef gboolean (*FastvlmProgressFunc)(double fraction, gpointer user_data);
  */
 typedef gboolean (*FastvlmCacheFunc)(const char *path, guint64 n_bytes, gpointer user_data);
 
+/** Which matrix turns the decoder's output into a word. */
+typedef enum {
+    FASTVLM_HEAD_AUTO, /* as config.json says */
+    FASTVLM_HEAD_TIED, /* the embedding */
+    FASTVLM_HEAD_OWN,  /* lm_head.weight */
+} FastvlmHead;
+
 /** How to load; all zero is the default. */
 typedef struct {
     FastvlmPrecision precision;
@@ -63,18 +71,27 @@ typedef struct {
     gboolean no_cache;             /* neither use a packed copy nor write one */
     FastvlmCacheFunc cache_notice; /* may be NULL */
     gpointer cache_notice_data;
+    /**
+     * A directory or a model's name whose encoder takes the place of the checkpoint's own; NULL: none. An
+     * export for MLX has no encoder and needs one, that of the checkpoint which it was made from.
+     */
+    const char *vision_path;
+    FastvlmHead head; /* for a config.json that lies about it */
 } FastvlmModelParams;
 
 /** What a checkpoint is; see `fastvlm info`. Strings live as long as the struct. */
 typedef struct {
     char *path;         /* the directory */
-    const char *layout; /* "llava_qwen2" */
+    const char *layout; /* "llava_qwen2" (Apple's release), "fast_vlm" (transformers) or "mlx" */
+    char *layout_note;  /* the same for people, and what else is special about it */
+    char *stage;        /* of the release, as "stage 3", where a name tells; else NULL */
     guint64 n_vision_parameters;
     guint64 n_projector_parameters;
     guint64 n_language_parameters; /* without the head where it is tied to the embedding */
     guint64 file_size_bytes;       /* of all weight files */
-    char *stored_dtypes;           /* as "BF16", or "BF16, F32" */
+    char *stored_dtypes;           /* as "BF16", or "F16, 4-bit words in groups of 64" */
     int resolution;                /* the model's own, pixels */
+    FastvlmFit fit;                /* the model's own: PAD or CROP */
     int vision_blocks[5];          /* per stage */
     int vision_dims[5];            /* channels per stage */
     int hidden_size;
@@ -86,8 +103,8 @@ typedef struct {
     int vocab_size;     /* rows of the embedding */
     int tokenizer_size; /* ids the tokenizer knows; 0 where there are no tokenizer files */
     int max_positions;
-    gboolean tied_head;       /* the head is the embedding */
-    char *head_note;          /* where the file's lm_head contradicts the flag; else NULL */
+    gboolean tied_head; /* the head is the embedding */
+    char *head_note;    /* a warning, where lm_head.weight contradicts config.json; else NULL */
     guint64 memory_f32_bytes; /* what weights take in memory, without activations */
     guint64 memory_bf16_bytes;
     guint64 memory_int8_bytes;
@@ -117,6 +134,11 @@ FASTVLM_API char *fastvlm_model_resolve(const char *name);
  * Errors: NOT_FOUND, READ, FORMAT, UNSUPPORTED.
  */
 FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect(const char *name, GError **error);
+
+/** The same for a load with `params`, of which `vision_path` and `head` count; NULL: the default. */
+FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect_for(const char *name,
+                                                        const FastvlmModelParams *params,
+                                                        GError **error);
 
 /**
  * Checks what can be known to be wrong of `params` before anything is read.
