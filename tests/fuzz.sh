@@ -51,7 +51,7 @@ minimise()
     local kept
     kept=$(mktemp -d)
     mkdir -p "$build/corpora/$1"
-    "$build/tests/fuzz/fuzz_$1" -merge=1 -max_len=30000 "$kept" "$corpora/$1" \
+    "$build/tests/fuzz/fuzz_$1" -set_cover_merge=1 -max_len=30000 "$kept" "$corpora/$1" \
         "$build/corpora/$1" >"$build/merge-$1.log" 2>&1
     rm -rf "${corpora:?}/$1"
     mkdir -p "$corpora/$1"
