@@ -166,7 +166,13 @@ static void begin_stream(GstFastvlmSpeak *self, GstEvent *event)
     self->eos = FALSE;
     g_mutex_unlock(&self->lock);
     gst_fastvlm_speak_settle_timing(self);
-    gst_fastvlm_speak_send_stream(self);
+    /* Only the thread that pushes audio begins its stream: here, or the clock's task. */
+    g_mutex_lock(&self->lock);
+    const gboolean text_leads = self->timing == GST_FASTVLM_SPEAK_TEXT;
+    g_mutex_unlock(&self->lock);
+    if (text_leads) {
+        gst_fastvlm_speak_send_stream(self);
+    }
 }
 
 /* The sentence being said is finished, and one that waits is said. */
