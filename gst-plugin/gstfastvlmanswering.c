@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include "gstfastvlmsanitize.h"
 #include "gstfastvlmworkerprivate.h"
 
 #include <string.h>
@@ -47,7 +48,7 @@ static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, c
     GstFastvlmAnswer *answer = gst_fastvlm_answer_new();
 
     answer->type = type;
-    answer->text = g_strstrip(g_strdup(text));
+    answer->text = gst_fastvlm_sanitize_line(text);
     answer->prompt = g_strdup(caption->question->prompt);
     answer->pts = sample->pts;
     answer->running_time = sample->running_time;
