@@ -16,11 +16,15 @@ _fastvlm_options() {
         ;;
     tokenize) echo "--jsonl --json --help" ;;
     cache) echo "list clear --json --help" ;;
+    pull)
+        echo "0.5b 1.5b 7b 0.5b-stage2 1.5b-stage2 7b-stage2 --to --accept-license --base-url" \
+            "--sha256 --no-verify --retries --force --json --help"
+        ;;
     preprocess) echo "--resolution --fit --output --json --help" ;;
     dump)
         echo "$model --resolution --fit --prompt --prefix-ids --suffix-ids --max-tokens --output"
         ;;
-    *) echo "caption info bench tokenize preprocess dump cache --help --version" ;;
+    *) echo "caption info bench tokenize preprocess dump cache pull --help --version" ;;
     esac
 }
 
@@ -31,9 +35,10 @@ _fastvlm() {
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 bf16 int8 int4" -- "$word") ;;
     --fit) mapfile -t COMPREPLY < <(compgen -W "pad crop stretch" -- "$word") ;;
     --model) mapfile -t COMPREPLY < <(compgen -W "demo" -- "$word"; compgen -d -- "$word") ;;
+    --to) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     --output | --jsonl | --svg) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *)
-        if [[ $word == -* || -z $command || $command == cache ]]; then
+        if [[ $word == -* || -z $command || $command == cache || $command == pull ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$(_fastvlm_options "$command")" -- "$word")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$word")

@@ -143,7 +143,8 @@ typedef struct {
 
 static const Property properties[] = {
     STRING(GST_FASTVLM_PROP_MODEL_PATH, model_path, "model-path", "Model path", AT_START, "demo",
-           "Checkpoint directory, or the name of an installed model"),
+           "Checkpoint directory, or the name of a model that was installed or fetched "
+           "by fastvlm pull, as 0.5b"),
     ENUM(GST_FASTVLM_PROP_PRECISION, precision, "precision", "Precision", AT_START,
          gst_fastvlm_precision_get_type, FASTVLM_PRECISION_AUTO, "Number format to compute in"),
     NUMBER(GST_FASTVLM_PROP_THREADS, G_TYPE_UINT, threads, "threads", "Threads", AT_START, 0,

@@ -46,6 +46,14 @@ char *fastvlm_model_resolve(const char *name)
     return g_strdup(name);
 }
 
+/** Whether `name` is one that fastvlm pull knows. */
+static gboolean is_released(const char *name)
+{
+    static const char *const names[] = {"0.5b",        "1.5b",      "7b", "0.5b-stage2",
+                                        "1.5b-stage2", "7b-stage2", NULL};
+    return g_strv_contains(names, name);
+}
+
 FastvlmCheckpoint *fastvlm_open_model(const char *name, GError **error)
 {
     g_autofree char *path = fastvlm_model_resolve(name);
@@ -56,10 +64,17 @@ FastvlmCheckpoint *fastvlm_open_model(const char *name, GError **error)
         return fastvlm_checkpoint_open(path, error);
     places = list_places(path);
     list = g_strjoinv(", ", places);
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
-                "%s: no such model: it is no directory here, nor one of %s; name a directory with "
-                "config.json and model.safetensors, or set FASTVLM_MODELS to where models are",
-                path, list);
+    if (is_released(path))
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+                    "%s: this released model is not on this machine: there is none of %s; fetch it "
+                    "with \"fastvlm pull %s\", or name its directory",
+                    path, list, path);
+    else
+        g_set_error(
+            error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+            "%s: no such model: it is no directory here, nor one of %s; name a directory with "
+            "config.json and model.safetensors, or set FASTVLM_MODELS to where models are",
+            path, list);
     return NULL;
 }
 

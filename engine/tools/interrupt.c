@@ -82,8 +82,13 @@ gboolean interrupt_raised(void)
     return g_atomic_int_get(&raised_signal) != 0;
 }
 
+int interrupt_get_code(void)
+{
+    return 128 + g_atomic_int_get(&raised_signal);
+}
+
 int interrupt_fail(void)
 {
     tool_fail("interrupted");
-    return 128 + g_atomic_int_get(&raised_signal);
+    return interrupt_get_code();
 }

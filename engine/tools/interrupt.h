@@ -23,6 +23,9 @@ void interrupt_attach(FastvlmSession *session);
 /** A signal has come. */
 gboolean interrupt_raised(void);
 
+/** The exit code of an interrupted command: 128 + the signal. */
+int interrupt_get_code(void);
+
 /** Writes that the command was interrupted, and returns the exit code: 128 + the signal. */
 int interrupt_fail(void);
 

@@ -12,7 +12,7 @@
 
 static const ToolCommand *const commands[] = {
     &tool_command_caption,    &tool_command_info, &tool_command_bench, &tool_command_tokenize,
-    &tool_command_preprocess, &tool_command_dump, &tool_command_cache,
+    &tool_command_preprocess, &tool_command_dump, &tool_command_cache, &tool_command_pull,
 };
 
 static int print_help(void)

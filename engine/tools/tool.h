@@ -42,6 +42,7 @@ extern const ToolCommand tool_command_preprocess;
 extern const ToolCommand tool_command_dump;
 extern const ToolCommand tool_command_info;
 extern const ToolCommand tool_command_cache;
+extern const ToolCommand tool_command_pull;
 
 /**
  * Writes the line "fastvlm: MESSAGE" to standard error, line breaks and control characters made

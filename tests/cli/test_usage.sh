@@ -5,6 +5,7 @@
 . "$SOURCE_ROOT/tests/cli/lib.sh"
 
 commands="caption info bench tokenize preprocess dump cache"
+[ "$HAVE_PULL" = no ] || commands="$commands pull"
 
 run --version
 check "--version" is_success

@@ -118,7 +118,8 @@ FASTVLM_API void fastvlm_model_info_free(FastvlmModelInfo *info);
  *
  * A name without a slash that is not a directory here is looked for in the directories of the
  * environment variable FASTVLM_MODELS (colon-separated), in the user's data directory
- * (fastvlm/models/NAME) and where this library was installed (share/fastvlm/models/NAME).
+ * (fastvlm/models/NAME, where `fastvlm pull NAME` puts the released ones) and where this library was
+ * installed (share/fastvlm/models/NAME).
  * Anything else is returned as it is.
  *
  * @return a path to free with g_free(), never NULL
