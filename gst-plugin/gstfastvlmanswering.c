@@ -5,7 +5,6 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include "gstfastvlmsanitize.h"
 #include "gstfastvlmworkerprivate.h"
 
 #include <string.h>
@@ -48,7 +47,7 @@ static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, c
     GstFastvlmAnswer *answer = gst_fastvlm_answer_new();
 
     answer->type = type;
-    answer->text = gst_fastvlm_sanitize_line(text);
+    answer->text = g_strstrip(g_strdup(text));
     answer->prompt = g_strdup(caption->question->prompt);
     answer->pts = sample->pts;
     answer->running_time = sample->running_time;

@@ -10,7 +10,6 @@
 #define ARROW "\xe2\x86\x92"       /* U+2192 */
 #define LEFT_ANGLE "\xe2\x80\xb9"  /* U+2039 */
 #define RIGHT_ANGLE "\xe2\x80\xba" /* U+203A */
-#define ELLIPSIS 0x2026
 
 /* Blanks first: tabs and line breaks are control characters, too. */
 static gboolean is_blank(gunichar c)
@@ -36,7 +35,6 @@ char *gst_fastvlm_sanitize_line(const char *text)
     char *valid = g_utf8_make_valid(text != NULL ? text : "", -1);
     GString *line = g_string_sized_new(strlen(valid));
     gunichar blank = 0; /* of the run before `c`; 0: none */
-    guint n = 0;
 
     for (const char *p = valid; *p != '\0'; p = g_utf8_next_char(p)) {
         const gunichar c = g_utf8_get_char(p);
@@ -47,13 +45,8 @@ char *gst_fastvlm_sanitize_line(const char *text)
         } else if (!is_dropped(c)) {
             if (blank != 0 && line->len > 0) {
                 g_string_append_unichar(line, blank);
-                n++;
             }
             blank = 0;
-            if (++n >= GST_FASTVLM_LINE_MAX) {
-                g_string_append_unichar(line, ELLIPSIS);
-                break;
-            }
             g_string_append_unichar(line, c);
         }
     }

@@ -12,15 +12,12 @@
 
 G_BEGIN_DECLS
 
-/** Longest line, in characters; a longer one ends in an ellipsis there. */
-#define GST_FASTVLM_LINE_MAX 2000
-
 /**
- * One line of valid UTF-8, for drawing, messages and metadata.
+ * One line of valid UTF-8, for drawing.
  *
  * What is no UTF-8 becomes U+FFFD. Control characters go, and so do those that would change the
  * direction of text around them (U+202A to U+202E, U+2066 to U+2069), the byte order mark and
- * noncharacters. A run of blanks and line breaks becomes one blank; none is left at either end. At most GST_FASTVLM_LINE_MAX characters.
+ * noncharacters. A run of blanks and line breaks becomes one blank; none is left at either end.
  *
  * @param text  any bytes, or NULL for ""
  * @return free with g_free()

@@ -129,31 +129,11 @@ static void test_any_bytes(void)
     }
 }
 
-/* A flood is cut where a line ends, between characters. */
-static void test_length(void)
-{
-    char *flood = g_strnfill(3 * (GST_FASTVLM_LINE_MAX + 500), 'x');
-
-    for (guint i = 0; i < GST_FASTVLM_LINE_MAX + 500; i++) {
-        memcpy(flood + 3 * i, "\xe2\x82\xac", 3);
-    }
-    char *line = gst_fastvlm_sanitize_line(flood);
-    g_assert_cmpint(g_utf8_strlen(line, -1), ==, GST_FASTVLM_LINE_MAX);
-    g_assert_true(g_str_has_suffix(line, "\xe2\x80\xa6"));
-    /* Once more changes nothing. */
-    char *again = gst_fastvlm_sanitize_line(line);
-    g_assert_cmpstr(again, ==, line);
-    g_free(again);
-    g_free(line);
-    g_free(flood);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sanitize/cases", test_cases);
     g_test_add_func("/sanitize/null", test_null);
     g_test_add_func("/sanitize/any-bytes", test_any_bytes);
-    g_test_add_func("/sanitize/length", test_length);
     return g_test_run();
 }
