@@ -14,6 +14,7 @@
 
 #include "base/cpu.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_int4.h"
 #include "kernels/picture.h"
 #include "kernels/product.h"
 
@@ -61,6 +62,7 @@ typedef struct {
  * gemm_f32, gemm_bf16, gemm_int8: see gemm.h.
  * round_rows_bf16, round_rows_int8: x [n_rows, k], rows ldx floats apart, to what the tier's gemm
  * reads: out [n_rows], rows FASTVLM_ROUNDED_ROW_BYTES(k) apart, aligned to 4 bytes; scale [n_rows].
+ * gemm_int4, round_rows_int4: the same with weights of 4 bits; see gemm_int4.h.
  * yuv_to_rgbx, packed_to_rgbx: `n` pixels of a row to out [n, 4]; see picture.h.
  * resize_across: `n_rows` rows; resize_down: row `y` of the result, `n` bytes of it; see
  * picture.h.
@@ -84,6 +86,9 @@ typedef struct {
     X(void, round_rows_bf16, (const float *x, size_t ldx, int n_rows, int k, void *out))           \
     X(void, round_rows_int8,                                                                       \
       (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))                    \
+    X(void, gemm_int4, (const FastvlmGemm *gemm))                                                  \
+    X(void, round_rows_int4,                                                                       \
+      (const float *x, size_t ldx, int n_rows, int k, void *out, float *scale))                    \
     X(void, yuv_to_rgbx, (const FastvlmYuvRow *row, size_t n, uint8_t *out))                       \
     X(void, packed_to_rgbx, (const FastvlmPackedRow *row, size_t n, uint8_t *out))                 \
     X(void, resize_across, (const FastvlmResize *resize, int n_rows))                              \
@@ -100,18 +105,20 @@ typedef struct {
 const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 
 /** What a tier has of its own: X(name, tier). A tier takes all else from the one it builds upon. */
-#define FASTVLM_KERNELS_AVX_VNNI(X) X(gemm_int8, avx_vnni) X(round_rows_int8, avx_vnni)
+#define FASTVLM_KERNELS_AVX_VNNI(X) \
+    X(gemm_int8, avx_vnni) X(round_rows_int8, avx_vnni) X(gemm_int4, avx_vnni)
 /* clang-format off */
 #define FASTVLM_KERNELS_AVX512(X) \
     X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
     X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(dot_f32, avx512) X(axpy_f32, avx512) \
     X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
-    X(gemm_bf16, avx512) X(gemm_int8, avx512) \
+    X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512) \
     X(product_f32, avx512) X(product_bf16, avx512)
 /* clang-format on */
-#define FASTVLM_KERNELS_AVX512_VNNI(X) X(gemm_int8, avx512_vnni) X(round_rows_int8, avx512_vnni)
+#define FASTVLM_KERNELS_AVX512_VNNI(X) \
+    X(gemm_int8, avx512_vnni) X(round_rows_int8, avx512_vnni) X(gemm_int4, avx512_vnni)
 #define FASTVLM_KERNELS_AVX512_BF16(X) X(gemm_bf16, avx512_bf16) X(round_rows_bf16, avx512_bf16)
-#define FASTVLM_KERNELS_NEON_DOTPROD(X) X(gemm_int8, neon_dotprod)
+#define FASTVLM_KERNELS_NEON_DOTPROD(X) X(gemm_int8, neon_dotprod) X(gemm_int4, neon_dotprod)
 #define FASTVLM_KERNELS_NEON_BF16(X) X(gemm_bf16, neon_bf16) X(round_rows_bf16, neon_bf16)
 
 #define FASTVLM_KERNEL_TYPE(result, name, parameters) \

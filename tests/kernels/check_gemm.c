@@ -2,7 +2,7 @@
  * Holds the packed matrix products of every tier this processor runs against the scalar ones.
  *
  *     f32, bf16   within f32's rounding == scalar
- *     int8        the same bytes, those of rows with NaN, infinity or nothing but 0 included
+ *     int8, int4  the same bytes, those of rows with NaN, infinity or nothing but 0 included
  *     all         a row's bytes are the same alone and beside others; nothing is written outside; an
  *                 epilogue does to each element what the scalar one does, once
  *
@@ -31,6 +31,7 @@ typedef enum {
     F32,
     BF16,
     INT8,
+    INT4,
     N_TYPES,
 } Type;
 
@@ -50,7 +51,7 @@ static uint64_t random_state;
 static int n_failed, n_products;
 static const FastvlmKernels *reference, *tier;
 
-static const char *const type_names[N_TYPES] = {"f32", "bf16", "int8"};
+static const char *const type_names[N_TYPES] = {"f32", "bf16", "int8", "int4"};
 
 static float random_float(void)
 {
@@ -75,14 +76,18 @@ static void fail(const char *what, Type type, const FastvlmGemm *gemm)
 
 static GemmFunc gemm_of(const FastvlmKernels *kernels, Type type)
 {
-    return type == F32 ? kernels->gemm_f32 : type == BF16 ? kernels->gemm_bf16 : kernels->gemm_int8;
+    const GemmFunc gemms[N_TYPES] = {kernels->gemm_f32, kernels->gemm_bf16, kernels->gemm_int8,
+                                     kernels->gemm_int4};
+
+    return gemms[type];
 }
 
 static size_t count_units(Type type, int k)
 {
     return type == F32    ? FASTVLM_UNITS_F32(k)
            : type == BF16 ? FASTVLM_UNITS_BF16(k)
-                          : FASTVLM_UNITS_INT8(k);
+           : type == INT8 ? FASTVLM_UNITS_INT8(k)
+                          : FASTVLM_UNITS_INT4(k);
 }
 
 /** Element i of a column as its bits in a word, before they are shifted into place. */
@@ -95,6 +100,25 @@ static uint32_t encode(Type type, float weight)
     return (uint32_t)(int32_t)lrintf(weight * 127.0f) & 0xff;
 }
 
+/** Panels of nibbles of `weights` [n_columns, k] and of scales, as gemm_int4.h says. */
+static void pack_int4(int n_columns, int k)
+{
+    for (int column = 0; column < n_columns; column++) {
+        uint32_t *to = packed + (size_t)(column / 16) * count_units(INT4, k) * 16 + column % 16;
+
+        for (int i = 0; i < k; i++) {
+            const int group = i / 32 % 2, place = i % 16;
+            uint32_t *block = to + (size_t)(i / 64) * 9 * 16;
+            uint32_t *word = block + (1 + 4 * group + place / 4) * 16;
+            const float weight = weights[(size_t)column * (size_t)k + (size_t)i];
+
+            if (i % 32 == 0)
+                *block |= bits_of(0.03f * random_float()) >> 16 << (16 * group);
+            *word |= (uint32_t)lrintf(weight * 7.5f + 7.5f) << (8 * (place % 4) + i % 32 / 16 * 4);
+        }
+    }
+}
+
 /** Panels of `weights` [n_columns, k], as gemm.h says, zeros behind them. */
 static void pack(Type type, int n_columns, int k)
 {
@@ -102,6 +126,10 @@ static void pack(Type type, int n_columns, int k)
     const size_t n_units = count_units(type, k);
 
     memset(packed, 0, sizeof packed);
+    if (type == INT4) {
+        pack_int4(n_columns, k);
+        return;
+    }
     for (int column = 0; column < n_columns; column++) {
         uint32_t *to = packed + (size_t)(column / 16) * n_units * 16 + column % 16;
 
@@ -131,8 +159,10 @@ static void bind(const FastvlmKernels *kernels, int which, Type type, FastvlmGem
         gemm->a = a + 1;
     else if (type == BF16)
         kernels->round_rows_bf16(a + 1, gemm->lda, gemm->n_rows, gemm->k, rows);
-    else
+    else if (type == INT8)
         kernels->round_rows_int8(a + 1, gemm->lda, gemm->n_rows, gemm->k, rows, scale_a[which] + 1);
+    else
+        kernels->round_rows_int4(a + 1, gemm->lda, gemm->n_rows, gemm->k, rows, scale_a[which] + 1);
 }
 
 static void clear(float *c)
@@ -149,8 +179,8 @@ static int is_near(float f, float e, double tolerance)
 
 static void compare(Type type, const FastvlmGemm *gemm)
 {
-    /* Rounding of k sums of some sqrt(k) / 3, six times what is usual; int8's are exact. */
-    const double tolerance = type == INT8 ? 0.0 : 0x1p-23 * (gemm->k + 4);
+    /* Rounding of k sums of some sqrt(k) / 3, six times what is usual; integers' are exact. */
+    const double tolerance = type >= INT8 ? 0.0 : 0x1p-23 * (gemm->k + 4);
 
     for (size_t i = 0; i < N_OF(found); i++) {
         const size_t row = (i - 1) / gemm->ldc, column = (i - 1) % gemm->ldc;
@@ -210,7 +240,7 @@ static void check_product(Type type, int n_rows, int n_columns, int k)
     gemm.c = found + 1;
     gemm_of(tier, type)(&gemm);
     compare(type, &gemm);
-    if (type == INT8 && memcmp(scale_a[0] + 1, scale_a[1] + 1, (size_t)n_rows * sizeof(float)) != 0)
+    if (type >= INT8 && memcmp(scale_a[0] + 1, scale_a[1] + 1, (size_t)n_rows * sizeof(float)) != 0)
         for (int i = 1; i <= n_rows; i++)
             if (!is_near(scale_a[0][i], scale_a[1][i], 0.0))
                 fail("other scales than the scalar one", type, &gemm);
@@ -361,7 +391,7 @@ static void check_tier(int step)
         check_epilogues((Type)type, step);
     }
     for (int k = 1; k <= 40; k += k < 20 ? 1 : 7)
-        check_edges(INT8, k);
+        check_edges(INT8, k), check_edges(INT4, k);
     check_bf16_rounding();
 }
 

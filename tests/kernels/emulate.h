@@ -113,6 +113,12 @@ BINARY(EmulatedSi, xor_si512, _mm256_xor_si256)
 BINARY(EmulatedSi, madd_epi16, _mm256_madd_epi16)
 #define _mm512_madd_epi16 emulate_madd_epi16
 
+BINARY(EmulatedSi, maddubs_epi16, _mm256_maddubs_epi16)
+#define _mm512_maddubs_epi16 emulate_maddubs_epi16
+
+BINARY(EmulatedSi, add_epi16, _mm256_add_epi16)
+#define _mm512_add_epi16 emulate_add_epi16
+
 BINARY(EmulatedSi, packs_epi32, _mm256_packs_epi32)
 #define _mm512_packs_epi32 emulate_packs_epi32
 
@@ -136,6 +142,13 @@ EMULATED EmulatedSi emulate_slli_epi32(EmulatedSi v, int n)
 }
 #undef _mm512_slli_epi32
 #define _mm512_slli_epi32 emulate_slli_epi32
+
+EMULATED EmulatedSi emulate_srli_epi32(EmulatedSi v, int n)
+{
+    return (EmulatedSi){{_mm256_srli_epi32(v.half[0], n), _mm256_srli_epi32(v.half[1], n)}};
+}
+#undef _mm512_srli_epi32
+#define _mm512_srli_epi32 emulate_srli_epi32
 
 EMULATED EmulatedSi emulate_cvtps_epi32(EmulatedPs v)
 {
