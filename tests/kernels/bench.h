@@ -137,7 +137,7 @@ static inline double bench_run(BenchFunc func, void *data)
 typedef struct {
     const FastvlmKernels *kernels;
     GemmShape shape;
-    int type; /* 0 f32, 1 bf16, 2 int8 */
+    int type; /* 0 f32, 1 bf16, 2 int8, 3 int4 */
     float *x;
     char *rounded;
     float *scale_a;
@@ -151,7 +151,8 @@ static inline size_t our_gemm_units(const OurGemm *our)
 {
     return our->type == 0   ? FASTVLM_UNITS_F32(our->shape.k)
            : our->type == 1 ? FASTVLM_UNITS_BF16(our->shape.k)
-                            : FASTVLM_UNITS_INT8(our->shape.k);
+           : our->type == 2 ? FASTVLM_UNITS_INT8(our->shape.k)
+                            : FASTVLM_UNITS_INT4(our->shape.k);
 }
 
 static inline OurGemm our_gemm_new(const FastvlmKernels *kernels, GemmShape shape, int type)
@@ -206,12 +207,17 @@ static inline void our_gemm_part(OurGemm *our, int row, int n_rows, int column, 
     else if (our->type == 2)
         our->kernels->round_rows_int8(x, gemm.lda, n_rows, shape->k,
                                       our->rounded + (size_t)row * row_bytes, our->scale_a + row);
+    else if (our->type == 3)
+        our->kernels->round_rows_int4(x, gemm.lda, n_rows, shape->k,
+                                      our->rounded + (size_t)row * row_bytes, our->scale_a + row);
     if (our->type == 0)
         our->kernels->gemm_f32(&gemm);
     else if (our->type == 1)
         our->kernels->gemm_bf16(&gemm);
-    else
+    else if (our->type == 2)
         our->kernels->gemm_int8(&gemm);
+    else
+        our->kernels->gemm_int4(&gemm);
 }
 
 static inline void our_gemm_run(int thread, void *data)

@@ -4,7 +4,7 @@
  *     bench_kernels [TIER [gemm|conv|vectors]]
  *
  * Gop/s counts a multiply-add as two. GB/s of a product is its weights alone, once; of a vector kernel
- * what it reads and writes. Rounding of rows is part of a bf16 or int8 product.
+ * what it reads and writes. Rounding of rows is part of a product but in f32.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -15,10 +15,10 @@
 
 static void bench_gemms(const FastvlmKernels *kernels)
 {
-    static const char *const names[] = {"gemm_f32", "gemm_bf16", "gemm_int8"};
+    static const char *const names[] = {"gemm_f32", "gemm_bf16", "gemm_int8", "gemm_int4"};
 
     for (size_t i = 0; i < sizeof gemm_shapes / sizeof *gemm_shapes; i++)
-        for (int type = 0; type < 3; type++) {
+        for (int type = 0; type < 4; type++) {
             const GemmShape shape = gemm_shapes[i];
             OurGemm our = our_gemm_new(kernels, shape, type);
             const double seconds = bench_run(our_gemm_run, &our);

@@ -14,9 +14,9 @@
 #include "kernels/x86/block.h"
 #include "kernels/x86/simd_avx512.h"
 
-#define BLOCK_ROWS 6
-#define PREFETCH_BLOCKS 5    /* how far ahead few rows, which wait for memory, ask for b */
-#define PREFETCH_MOST_ROWS 4 /* more rows have enough to compute meanwhile */
+#define BLOCK_ROWS 6      /* of two panels */
+#define FEW_ROWS 12       /* at most so many take a panel at a time */
+#define PREFETCH_BLOCKS 5 /* how far ahead those, which wait for memory, ask for b */
 
 /** A group's sums at their beginning, sum + nibbles * a, and in 32 bits at their end. */
 typedef __m512i (*StartFunc)(const int32_t *offset);
@@ -29,36 +29,50 @@ typedef struct {
     EndFunc end;
 } Steps;
 
+/** sums += a unit of `a` * the low bits of `words`. */
+static BLOCK void add_unit(const int32_t *a, size_t lda, const __m512i *words,
+                           __m512i sums[FEW_ROWS][2], Steps steps, int n_panels, int n_rows)
+{
+    const __m512i low = _mm512_set1_epi32(0x0f0f0f0f);
+    __m512i nibbles[2];
+
+#pragma GCC unroll 2
+    for (int p = 0; p < n_panels; p++)
+        nibbles[p] = _mm512_and_si512(words[p], low);
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++)
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            sums[i][p] = steps.add(sums[i][p], nibbles[p], a + (size_t)i * lda);
+}
+
 /** One group of `n_rows` rows and `n_panels` panels; `scale` f32 of each column. */
 static BLOCK void multiply_group(const int32_t *a, const int32_t *offset, size_t lda,
                                  const uint32_t *b, size_t panel_words, const __m512 *scale,
-                                 __m512 totals[BLOCK_ROWS][2], Steps steps, int n_panels,
+                                 __m512 totals[FEW_ROWS][2], Steps steps, int n_panels,
                                  int n_rows)
 {
-    const __m512i low = _mm512_set1_epi32(0x0f0f0f0f);
-    __m512i sums[BLOCK_ROWS][2];
+    __m512i sums[FEW_ROWS][2];
 
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_panels; p++)
             sums[i][p] = steps.start(offset + (size_t)i * lda);
 #pragma GCC unroll 4
-    for (int unit = 0; unit < 4; unit++)
-#pragma GCC unroll 2
-        for (int p = 0; p < n_panels; p++) {
-            const __m512i words = _mm512_load_si512(
-                (const void *)(b + (size_t)p * panel_words + 16 * (size_t)unit));
-            const __m512i first = _mm512_and_si512(words, low);
-            const __m512i second = _mm512_and_si512(_mm512_srli_epi32(words, 4), low);
+    for (int unit = 0; unit < 4; unit++) {
+        __m512i words[2];
 
-#pragma GCC unroll 6
-            for (int i = 0; i < n_rows; i++) {
-                sums[i][p] = steps.add(sums[i][p], first, a + (size_t)i * lda + unit);
-                sums[i][p] = steps.add(sums[i][p], second, a + (size_t)i * lda + unit + 4);
-            }
-        }
-#pragma GCC unroll 6
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            words[p] = _mm512_load_si512((const void *)(b + (size_t)p * panel_words + 16 * unit));
+        add_unit(a + unit, lda, words, sums, steps, n_panels, n_rows);
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            words[p] = _mm512_srli_epi32(words[p], 4);
+        add_unit(a + unit + 4, lda, words, sums, steps, n_panels, n_rows);
+    }
+#pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_panels; p++)
@@ -77,9 +91,9 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
     const int32_t *a = (const int32_t *)gemm->a + (size_t)row * lda;
     const int32_t *offset = a + FASTVLM_INT4_ROW_BYTES(gemm->k) / sizeof(int32_t);
     const uint32_t *b = gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words;
-    __m512 totals[BLOCK_ROWS][2];
+    __m512 totals[FEW_ROWS][2];
 
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
         totals[i][0] = totals[i][1] = _mm512_setzero_ps();
     for (size_t block = 0; block < n_blocks; block++) {
@@ -93,12 +107,10 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
             scale[1][p] = _mm512_castsi512_ps(
                 _mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000u)));
         }
-        if (n_rows <= PREFETCH_MOST_ROWS)
+        if (n_panels == 1)
 #pragma GCC unroll 9
-            for (int line = 0; line < n_panels * FASTVLM_INT4_WORDS; line++)
-                _mm_prefetch((const char *)(b + (size_t)(line / FASTVLM_INT4_WORDS) * panel_words) +
-                                 64 * (PREFETCH_BLOCKS * FASTVLM_INT4_WORDS +
-                                       line % FASTVLM_INT4_WORDS),
+            for (int line = 0; line < FASTVLM_INT4_WORDS; line++)
+                _mm_prefetch((const char *)b + 64 * (PREFETCH_BLOCKS * FASTVLM_INT4_WORDS + line),
                              _MM_HINT_T0);
 #pragma GCC unroll 2
         for (int g = 0; g < 2; g++)
@@ -108,7 +120,7 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
         offset += 2;
         b += FASTVLM_INT4_WORDS * FASTVLM_PANEL_COLUMNS;
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_panels; p++)
@@ -118,25 +130,21 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
                 _mm512_mul_ps(totals[i][p], _mm512_set1_ps(gemm->scale_a[row + i])));
 }
 
-/** All rows of `n_panels` panels, a constant. */
-static BLOCK void multiply_panels(const FastvlmGemm *gemm, int column, int n_panels, Steps steps)
-{
-    for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
-        n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
-        WITH_ROWS_6(n_rows, multiply_block, gemm, row, column, n_panels, steps);
-    }
-}
-
 static BLOCK void multiply_int4_avx512(const FastvlmGemm *gemm, Steps steps)
 {
     int column = 0;
 
-    if (gemm->n_rows > 1)
-        for (; gemm->n_columns - column > FASTVLM_PANEL_COLUMNS;
-             column += 2 * FASTVLM_PANEL_COLUMNS)
-            multiply_panels(gemm, column, 2, steps);
+    for (; gemm->n_rows > FEW_ROWS && gemm->n_columns - column > FASTVLM_PANEL_COLUMNS;
+         column += 2 * FASTVLM_PANEL_COLUMNS)
+        for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
+            n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
+            WITH_ROWS_6(n_rows, multiply_block, gemm, row, column, 2, steps);
+        }
     for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS)
-        multiply_panels(gemm, column, 1, steps);
+        for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
+            n_rows = take_rows(gemm->n_rows - row, FEW_ROWS);
+            WITH_ROWS_12(n_rows, multiply_block, gemm, row, column, 1, steps);
+        }
 }
 
 #endif
