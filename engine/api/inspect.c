@@ -183,7 +183,9 @@ static gboolean take_memory(const FastvlmCheckpoint *checkpoint, const FastvlmVi
            fastvlm_packing_measure(checkpoint, layout, FASTVLM_MATRIX_BF16,
                                    &info->memory_bf16_bytes, error) &&
            fastvlm_packing_measure(checkpoint, layout, FASTVLM_MATRIX_INT8,
-                                   &info->memory_int8_bytes, error);
+                                   &info->memory_int8_bytes, error) &&
+           fastvlm_packing_measure(checkpoint, layout, FASTVLM_MATRIX_INT4,
+                                   &info->memory_int4_bytes, error);
 }
 
 gboolean fastvlm_inspect_checkpoint(const FastvlmCheckpoint *checkpoint, FastvlmModelInfo *info,

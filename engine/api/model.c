@@ -38,11 +38,6 @@ void fastvlm_model_unref(FastvlmModel *model)
 
 gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **error)
 {
-    if (params->precision == FASTVLM_PRECISION_INT4) {
-        g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
-                            "precision int4 is not in this version: use int8, or auto");
-        return FALSE;
-    }
     if (params->n_threads < 0 || params->n_threads > FASTVLM_POOL_MAX_THREADS) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
                     "%d threads: expected 1 to %d, or 0 for all CPUs", params->n_threads,

@@ -33,6 +33,13 @@ typedef struct {
     char *problem;   /* why; or what is wrong with the one that is there */
 } Loading;
 
+void fastvlm_packing_plan_fill(FastvlmPackingPlan *plan, FastvlmMatrixType type)
+{
+    plan->language = type;
+    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
+        plan->vision.stages[s] = type == FASTVLM_MATRIX_INT4 ? FASTVLM_MATRIX_INT8 : type;
+}
+
 /** One walk over all weights, for what the reader's store is in for. */
 static gboolean take_weights(FastvlmVisionWeights *vision, FastvlmLanguageWeights *language,
                              FastvlmReader *reader, const FastvlmPackingPlan *plan, GError **error)
@@ -47,15 +54,14 @@ gboolean fastvlm_packing_measure(const FastvlmCheckpoint *checkpoint,
                                  const FastvlmVisionLayout *layout, FastvlmMatrixType type,
                                  guint64 *n_bytes, GError **error)
 {
-    FastvlmPackingPlan plan = {.vision.plain = FASTVLM_MATRIX_F32, .language = type};
+    FastvlmPackingPlan plan = {.vision.plain = FASTVLM_MATRIX_F32};
     FastvlmReader reader = {
         .checkpoint = checkpoint, .layout = *layout, .store = fastvlm_store_new()};
     FastvlmVisionWeights vision = {0};
     FastvlmLanguageWeights language = {0};
     gboolean ok;
 
-    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
-        plan.vision.stages[s] = type;
+    fastvlm_packing_plan_fill(&plan, type);
     ok = take_weights(&vision, &language, &reader, &plan, error);
     *n_bytes = fastvlm_store_get_size(reader.store);
     fastvlm_vision_weights_clear(&vision);
@@ -74,7 +80,7 @@ static gboolean take_all(Loading *loading, GError **error)
 /** A letter for each matrix type of the plan: a part of the copy's name. */
 static void spell_plan(const FastvlmPackingPlan *plan, char *letters)
 {
-    static const char of[FASTVLM_N_MATRIX_TYPES] = {'f', 'b', 'i', 'o'};
+    static const char of[FASTVLM_N_MATRIX_TYPES] = {'f', 'b', 'i', 'q', 'o'};
 
     *letters++ = of[plan->vision.plain];
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++)

@@ -14,8 +14,11 @@ typedef struct {
     FastvlmMatrixType language;
 } FastvlmPackingPlan;
 
+/** All matrices in `type`, but for INT4: that is the decoder's alone, stages of the encoder are INT8. */
+void fastvlm_packing_plan_fill(FastvlmPackingPlan *plan, FastvlmMatrixType type);
+
 /**
- * Bytes that the weights take where all matrices that can are of `type`.
+ * Bytes that the weights take with a plan that is filled with `type`.
  *
  * @param n_bytes  out
  * Errors: FORMAT, LIMIT.

@@ -21,11 +21,18 @@ static FastvlmMatrixType find_plain_type(const FastvlmModel *model)
     return model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32;
 }
 
-static void fill_plan(FastvlmPackingPlan *plan, FastvlmMatrixType type)
+static FastvlmMatrixType find_type(const FastvlmModel *model, FastvlmPrecision precision)
 {
-    plan->language = type;
-    for (int s = 0; s < FASTVLM_VISION_STAGES; s++)
-        plan->vision.stages[s] = type;
+    switch (precision) {
+    case FASTVLM_PRECISION_BF16:
+        return FASTVLM_MATRIX_BF16;
+    case FASTVLM_PRECISION_INT8:
+        return FASTVLM_MATRIX_INT8;
+    case FASTVLM_PRECISION_INT4:
+        return FASTVLM_MATRIX_INT4;
+    default:
+        return find_plain_type(model);
+    }
 }
 
 /** What a stage computes in that may not be int8: the fastest that is as good as f32. */
@@ -162,10 +169,10 @@ static gboolean plan_auto(FastvlmModel *model, const FastvlmModelParams *params,
     if (model->kernels->tier == FASTVLM_TIER_SCALAR) {
         model->precision = FASTVLM_PRECISION_F32;
         model->precision_note = g_strdup("f32");
-        fill_plan(plan, find_plain_type(model));
+        fastvlm_packing_plan_fill(plan, find_plain_type(model));
         return TRUE;
     }
-    fill_plan(plan, safe);
+    fastvlm_packing_plan_fill(plan, safe);
     if (!find_verdict(model, params, plan, &verdict, error))
         return FALSE;
     model->precision = FASTVLM_PRECISION_INT8;
@@ -185,8 +192,6 @@ gboolean fastvlm_precision_plan(FastvlmModel *model, const FastvlmModelParams *p
         return plan_auto(model, params, plan, error);
     model->precision = params->precision;
     model->precision_note = g_strdup(fastvlm_precision_to_string(params->precision));
-    fill_plan(plan, params->precision == FASTVLM_PRECISION_INT8   ? FASTVLM_MATRIX_INT8
-                    : params->precision == FASTVLM_PRECISION_BF16 ? FASTVLM_MATRIX_BF16
-                                                                  : find_plain_type(model));
+    fastvlm_packing_plan_fill(plan, find_type(model, params->precision));
     return TRUE;
 }

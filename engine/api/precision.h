@@ -1,7 +1,7 @@
 /*
  * Which matrices of a model compute at what precision.
  *
- *     asked for one  -> all of them in it
+ *     asked for one  -> all of them in it; INT4: the decoder, the encoder in INT8
  *     AUTO           -> by this processor's kernels, and by what was measured on the checkpoint
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later

@@ -141,6 +141,14 @@ static gboolean find_embedding(FastvlmReader *reader, FastvlmLanguageWeights *we
     return weights->embedding.view != NULL;
 }
 
+/** The head chooses among tokens that lie close together: 4 bits are too few (docs/precision.md). */
+static FastvlmMatrixType get_head_type(FastvlmMatrixType type)
+{
+    if (g_getenv("INT4_HEAD"))
+        return type;
+    return type == FASTVLM_MATRIX_INT4 ? FASTVLM_MATRIX_INT8 : type;
+}
+
 gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmReader *reader,
                                        FastvlmMatrixType type, GError **error)
 {
@@ -157,7 +165,8 @@ gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmR
             return FALSE;
     return take_vector(reader, "model.norm", ".weight", weights->hidden, &weights->final_norm,
                        error) &&
-           take_linear(reader, "", &head, 1, weights->hidden, type, &weights->head, error);
+           take_linear(reader, "", &head, 1, weights->hidden, get_head_type(type), &weights->head,
+                       error);
 }
 
 void fastvlm_language_weights_clear(FastvlmLanguageWeights *weights)

@@ -60,7 +60,7 @@ gboolean fastvlm_embedding_read(const FastvlmEmbedding *embedding, int id, float
  * @param weights  zeroed; fastvlm_language_weights_clear() frees it, also after a failure. The numbers
  *                 are the store's; embeddings are read from the reader's checkpoint. Both must
  *                 outlive it.
- * @param type     what the linear layers compute in
+ * @param type     what the linear layers compute in; with INT4 the head is INT8
  * Errors: as fastvlm_reader_read(); FORMAT where a filled store does not hold them.
  */
 gboolean fastvlm_language_weights_read(FastvlmLanguageWeights *weights, FastvlmReader *reader,

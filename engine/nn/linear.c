@@ -113,7 +113,7 @@ static int divide_up(int a, int b)
 /** Whole row groups of about TILE_BYTES. */
 static int choose_tile_rows(const FastvlmMatrix *matrix, int n_rows)
 {
-    static const int element_bytes[FASTVLM_N_MATRIX_TYPES] = {4, 2, 1, 4};
+    static const int element_bytes[FASTVLM_N_MATRIX_TYPES] = {4, 2, 1, 1, 4};
     const int n = TILE_BYTES / (matrix->n_in * element_bytes[matrix->type]);
 
     return MIN(fastvlm_pad_rows(n_rows),

@@ -13,12 +13,13 @@
 
 #include "kernels/blas.h"
 #include "nn/compute.h"
+#include "nn/int4.h"
 
 #define PANEL FASTVLM_PANEL_COLUMNS
 
 const char *fastvlm_matrix_type_to_string(FastvlmMatrixType type)
 {
-    static const char *const names[FASTVLM_N_MATRIX_TYPES] = {"f32", "bf16", "int8", "f32"};
+    static const char *const names[FASTVLM_N_MATRIX_TYPES] = {"f32", "bf16", "int8", "int4", "f32"};
 
     return names[type];
 }
@@ -30,6 +31,8 @@ static gsize count_units(FastvlmMatrixType type, int n_in)
         return FASTVLM_UNITS_BF16(n_in);
     case FASTVLM_MATRIX_INT8:
         return FASTVLM_UNITS_INT8(n_in);
+    case FASTVLM_MATRIX_INT4:
+        return FASTVLM_UNITS_INT4(n_in);
     default:
         return FASTVLM_UNITS_F32(n_in);
     }
@@ -82,7 +85,7 @@ gboolean fastvlm_matrix_take(FastvlmMatrix *matrix, FastvlmMatrixType type, int 
                              FastvlmStore *store, const char *name, GError **error)
 {
     static const char *const blobs[FASTVLM_N_MATRIX_TYPES] = {"f32-panels", "bf16-panels",
-                                                              "int8-panels", "f32"};
+                                                              "int8-panels", "int4-panels", "f32"};
     const gsize n_rows = count_rows(type, n_out);
     const gsize n_bytes = n_rows * count_units(type, n_in) * sizeof(guint32);
 
@@ -150,6 +153,9 @@ static void round_row(FastvlmMatrix *matrix, int index, const float *row, guint3
     case FASTVLM_MATRIX_INT8:
         matrix->scale[index] = round_row_int8(row, matrix->n_in, words, &sum);
         matrix->offset[index] = 128 * sum;
+        break;
+    case FASTVLM_MATRIX_INT4:
+        fastvlm_int4_round_row(row, matrix->n_in, words);
         break;
     default:
         memcpy(words, row, (gsize)matrix->n_in * sizeof *row);
@@ -229,11 +235,14 @@ void fastvlm_matrix_round(const FastvlmKernels *kernels, const FastvlmMatrix *ma
         kernels->round_rows_bf16(x, ldx, n_rows, matrix->n_in, rounded->rows);
     else if (matrix->type == FASTVLM_MATRIX_INT8)
         kernels->round_rows_int8(x, ldx, n_rows, matrix->n_in, rounded->rows, rounded->scale);
+    else if (matrix->type == FASTVLM_MATRIX_INT4)
+        kernels->round_rows_int4(x, ldx, n_rows, matrix->n_in, rounded->rows, rounded->scale);
 }
 
 gboolean fastvlm_matrix_is_rounding(const FastvlmMatrix *matrix)
 {
-    return matrix->type == FASTVLM_MATRIX_BF16 || matrix->type == FASTVLM_MATRIX_INT8;
+    return matrix->type == FASTVLM_MATRIX_BF16 || matrix->type == FASTVLM_MATRIX_INT8 ||
+           matrix->type == FASTVLM_MATRIX_INT4;
 }
 
 gsize fastvlm_matrix_count_rounded_bytes(const FastvlmMatrix *matrix, int n_rows)
@@ -294,6 +303,9 @@ void fastvlm_matrix_multiply(const FastvlmKernels *kernels, const FastvlmMatrix 
         break;
     case FASTVLM_MATRIX_INT8:
         kernels->gemm_int8(&gemm);
+        break;
+    case FASTVLM_MATRIX_INT4:
+        kernels->gemm_int4(&gemm);
         break;
     default:
         multiply_plain(kernels, &gemm,

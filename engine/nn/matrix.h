@@ -18,6 +18,7 @@ typedef enum {
     FASTVLM_MATRIX_F32,
     FASTVLM_MATRIX_BF16,
     FASTVLM_MATRIX_INT8,
+    FASTVLM_MATRIX_INT4, /* scales by groups of 32 inputs (kernels/gemm_int4.h) */
     FASTVLM_MATRIX_BLAS, /* f32 [n_out, n_in] as it is, for OpenBLAS; rows of x in whole groups */
     FASTVLM_N_MATRIX_TYPES,
 } FastvlmMatrixType;
@@ -32,7 +33,7 @@ typedef struct {
     gint32 *offset; /* int8: [whole panels], 128 * sum of the column's integers */
 } FastvlmMatrix;
 
-/** "f32", "bf16", "int8"; BLAS computes in "f32" too. */
+/** "f32", "bf16", "int8", "int4"; BLAS computes in "f32" too. */
 const char *fastvlm_matrix_type_to_string(FastvlmMatrixType type);
 
 /** Bytes of memory that a matrix takes. */

@@ -236,8 +236,6 @@ static gboolean measure_loads(Bench *bench, GError **error)
 static int measure(Bench *bench, const ToolCommand *command)
 {
     GError *error = NULL;
-    if (loading_check_precision(&bench->common) != EXIT_OK)
-        return EXIT_FAILED;
     int code = settle_sizes(bench, command);
     if (code != EXIT_OK)
         return code;

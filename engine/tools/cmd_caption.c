@@ -210,9 +210,9 @@ static int open_session(Caption *caption)
 
 static int caption_files(Caption *caption, const char *const *paths, guint n_paths)
 {
-    int code = loading_check_precision(&caption->common);
+    int code = EXIT_OK;
     caption->several = n_paths > 1;
-    if (code == EXIT_OK && any_readable(paths, n_paths))
+    if (any_readable(paths, n_paths))
         code = open_session(caption);
     if (code != EXIT_OK)
         return code;

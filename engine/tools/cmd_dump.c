@@ -124,8 +124,6 @@ static int write_dump(Dump *dump, const char *path)
     /* References are f32, so what is held against them is too, unless it is said otherwise. */
     if (dump->common.precision == FASTVLM_PRECISION_AUTO)
         dump->common.precision = FASTVLM_PRECISION_F32;
-    if (loading_check_precision(&dump->common) != EXIT_OK)
-        return EXIT_FAILED;
     if (!output_file_begin(&file, dump->output, &error))
         return loading_fail(error);
     gboolean done = dump_picture(dump, path, output_file_name(&file), &error);

@@ -110,11 +110,12 @@ static void report_json(const FastvlmModelInfo *info, const ModelArguments *argu
     json_object_set_new(object, "parameters", describe_parameters(info));
     json_object_set_new(object, "vision", vision);
     json_object_set_new(object, "language", describe_language(info));
-    json_object_set_new(object, "precisions", json_pack("[sss]", "f32", "bf16", "int8"));
+    json_object_set_new(object, "precisions", json_pack("[ssss]", "f32", "bf16", "int8", "int4"));
     json_object_set_new(object, "weights_bytes",
-                        json_pack("{s:I, s:I, s:I}", "f32", (json_int_t)info->memory_f32_bytes,
+                        json_pack("{s:I, s:I, s:I, s:I}", "f32", (json_int_t)info->memory_f32_bytes,
                                   "bf16", (json_int_t)info->memory_bf16_bytes, "int8",
-                                  (json_int_t)info->memory_int8_bytes));
+                                  (json_int_t)info->memory_int8_bytes, "int4",
+                                  (json_int_t)info->memory_int4_bytes));
     json_object_set_new(object, "cache", describe_cache(info, arguments));
     json_object_set_new(object, "threads", json_integer(get_n_threads(arguments)));
     json_object_set_new(object, "cpu_tier", json_string(fastvlm_cpu_tier()));
@@ -217,6 +218,7 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
     char *f32 = format_size(info->memory_f32_bytes);
     char *bf16 = format_size(info->memory_bf16_bytes);
     char *int8 = format_size(info->memory_int8_bytes);
+    char *int4 = format_size(info->memory_int4_bytes);
     write_row_format("weights", "%s as %s", stored, info->stored_dtypes);
     write_row_format(
         "parameters", "%.2f M: vision %.2f M, projector %.2f M, language %.2f M",
@@ -232,12 +234,11 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
                      dims[2], dims[3], dims[4]);
     report_language(info);
     write_row("precision",
-              "f32, bf16 or int8; auto: int8 where that is measured to be close enough");
-    write_row_format(
-        "memory",
-        "%s for the weights in f32, %s in bf16, %s in int8; fastvlm bench measures the "
-        "whole, with a picture",
-        f32, bf16, int8);
+              "f32, bf16, int8 or int4; auto: int8 where that is measured to be close enough");
+    write_row_format("memory",
+                     "%s for the weights in f32, %s in bf16, %s in int8, %s in int4; fastvlm bench "
+                     "measures the whole, with a picture",
+                     f32, bf16, int8, int4);
     report_cache(info, arguments);
     write_row_format("processor", "%s kernels, %d threads, %s", fastvlm_cpu_tier(),
                      get_n_threads(arguments), fastvlm_blas_name());
@@ -246,12 +247,11 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
     g_free(f32);
     g_free(bf16);
     g_free(int8);
+    g_free(int4);
 }
 
 static int report(const ModelArguments *arguments)
 {
-    if (loading_check_precision(arguments) != EXIT_OK)
-        return EXIT_FAILED;
     GError *error = NULL;
     const FastvlmModelParams params = loading_get_params(arguments);
     FastvlmModelInfo *info = fastvlm_model_inspect_for(arguments->model, &params, &error);

@@ -21,14 +21,6 @@ G_STATIC_ASSERT(FASTVLM_PRECISION_AUTO == 0 && FASTVLM_PRECISION_INT4 == 4);
 G_STATIC_ASSERT(FASTVLM_FIT_PAD == 0 && FASTVLM_FIT_AUTO == 3);
 G_STATIC_ASSERT(FASTVLM_HEAD_AUTO == 0 && FASTVLM_HEAD_OWN == 2);
 
-int loading_check_precision(const ModelArguments *arguments)
-{
-    if (arguments->precision != FASTVLM_PRECISION_INT4)
-        return EXIT_OK;
-    return tool_fail("--precision: %s is not in this version; use int8 or auto",
-                     precision_names[arguments->precision]);
-}
-
 static gboolean report_progress(double fraction, gpointer data)
 {
     progress_set(data, fraction);

@@ -63,13 +63,6 @@ extern const char *const head_names[];
     OPTION_ROW(OPTION_TEXT, "prompt", value, "TEXT", \
                "what to ask; default \"" FASTVLM_DEFAULT_PROMPT "\"")
 
-/**
- * Refuses a precision that this version has not, before anything else is done.
- *
- * @return EXIT_OK, or EXIT_FAILED with the error line written
- */
-int loading_check_precision(const ModelArguments *arguments);
-
 /** Loads the model, with a progress bar; a signal stops it (interrupt.h). */
 FastvlmModel *loading_load(const ModelArguments *arguments, GError **error);
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""How far bf16 and int8 are from f32, as the tables of docs/precision.md.
+"""How far bf16, int8 and int4 are from f32, as the tables of docs/precision.md.
 
-    checkpoint -> fastvlm dump in f32, bf16, int8 -> cosine, SNR, the step where greedy ids part
+    checkpoint -> fastvlm dump in f32, bf16, int8, int4 -> cosine, SNR, the step where greedy ids part
     the same with a few late channels of the encoder 50 times larger
     a program of the golden suite on held-out pictures -> exact answers in each precision
 
@@ -21,7 +21,7 @@ import tempfile
 import numpy as np
 from PIL import Image
 
-MODES = ("bf16", "int8")
+MODES = ("bf16", "int8", "int4")
 TENSORS = ("vision", "projected", "logits")
 DTYPES = {"F32": np.float32, "I32": np.int32}
 PREFIX, SUFFIX = "1,2,3", "4,5,6,7"
@@ -133,7 +133,7 @@ def report_demo(program, directory):
                           text=True).stdout
     print("\n| precision | described | answered |\n| --- | --- | --- |")
     for mode, described, answered in re.findall(
-            r"(f32|bf16|int8): described (\d+ of \d+), answered (\d+ of \d+)", text):
+            r"(f32|bf16|int8|int4): described (\d+ of \d+), answered (\d+ of \d+)", text):
         print(f"| {mode} | {described} | {answered} |")
 
 

@@ -16,7 +16,7 @@ n_copies() { find xdg -name '*.packed' 2>/dev/null | wc -l; }
 n_parts() { find xdg -name '*.part' 2>/dev/null | wc -l; }
 
 # --- the first load writes, the next one reads ---
-for precision in f32 bf16 int8; do
+for precision in f32 bf16 int8 int4; do
     dump="dump a.png --model ./good --precision $precision --max-tokens 5 --resolution 128"
     run $dump --no-cache --output plain.safetensors
     run $dump --output first.safetensors
@@ -26,7 +26,7 @@ for precision in f32 bf16 int8; do
     check "$precision: writing changes no number" cmp -s plain.safetensors first.safetensors
     check "$precision: nor does reading" cmp -s plain.safetensors second.safetensors
 done
-check "a copy each" same "$(n_copies)" 3
+check "a copy each" same "$(n_copies)" 4
 check "nothing else is left" same "$(n_parts)" 0
 check "it is the user's alone" same "$(stat -c %a xdg/fastvlm)" 700
 check "and so are the copies" same "$(stat -c %a xdg/fastvlm/*.packed | sort -u)" 600
@@ -40,10 +40,10 @@ check "--no-cache is obeyed" grep -q '"cache":"none: switched off"' out
 # --- list, info ---
 run cache list
 check "cache list" is_success
-check "a line for each and one for all" same "$(wc -l <out)" 4
+check "a line for each and one for all" same "$(wc -l <out)" 5
 check "it names the checkpoint" grep -q "int8 .*$PWD/good" out
 run cache list --json
-check "the same in JSON" same "$(json precision | sort | tr '\n' ' ')" "bf16 f32 int8 "
+check "the same in JSON" same "$(json precision | sort | tr '\n' ' ')" "bf16 f32 int4 int8 "
 check "with all that is known" json path model precision bytes last_used in_use
 run info --model ./good
 check "info tells of copies" grep -q "packed copies of this model" out
@@ -57,7 +57,7 @@ sleep 0.02
 touch good/model.safetensors
 run $bench
 check "a touched checkpoint is packed anew" grep -q '"cache":"written to ' out
-check "in the place of the old copy" same "$(n_copies)" 3
+check "in the place of the old copy" same "$(n_copies)" 4
 run caption a.png --model ./good --precision int8 --max-tokens 8
 cp out told
 copy=$(find xdg -name '*-fiiiiii.packed')

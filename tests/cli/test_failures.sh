@@ -42,9 +42,6 @@ failure "dump: no such directory" 1 "no/such/dir" \
     dump a.png --model no/such/dir --prefix-ids 1 --output out.safetensors
 failure "tokenize: no such directory" 1 "no/such/dir" tokenize no/such/dir text
 failure "tokenize: an empty directory" 1 "empty" tokenize empty text
-for name in "caption a.png" "dump a.png --output made" bench info; do
-    failure "$name: int4 is for later" 1 "--precision: int4" $name --model ./good --precision int4
-done
 for choices in "" "yes" "yes," "yes,no,yes"; do
     failure "choices \"$choices\"" 2 "--choices" caption a.png --model ./good --choices "$choices"
 done

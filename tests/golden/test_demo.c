@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_set_nonfatal_assertions();
-    for (int p = FASTVLM_PRECISION_F32; p <= FASTVLM_PRECISION_INT8; p++) {
+    for (int p = FASTVLM_PRECISION_F32; p <= FASTVLM_PRECISION_INT4; p++) {
         g_autofree char *path =
             g_strdup_printf("/demo/held-out/%s", fastvlm_precision_to_string(p));
 

@@ -142,6 +142,7 @@ static void test_totals(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(info->memory_f32_bytes, <, 4 * n_read * 5 / 4);
     g_assert_cmpuint(info->memory_bf16_bytes, <, info->memory_f32_bytes * 2 / 3);
     g_assert_cmpuint(info->memory_int8_bytes, <, info->memory_bf16_bytes);
+    g_assert_cmpuint(info->memory_int4_bytes, <, info->memory_int8_bytes);
     fastvlm_model_info_free(info);
 }
 

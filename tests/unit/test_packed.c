@@ -413,6 +413,9 @@ static void test_model(Fixture *fixture, gconstpointer data)
     flip_copy();
     assert_note(model, &params, "written to "); /* packed anew, not used */
     assert_note(model, &params, "read from ");
+    params.precision = FASTVLM_PRECISION_INT4;
+    assert_note(model, &params, "written to ");
+    assert_note(model, &params, "read from ");
     params.precision = FASTVLM_PRECISION_F32;
     assert_note(model, &params, "written to ");
     assert_note(model, &params, "read from ");

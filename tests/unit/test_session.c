@@ -341,7 +341,6 @@ static void test_bad_params(void)
         FastvlmError code;
         const char *message;
     } cases[] = {
-        {{.precision = FASTVLM_PRECISION_INT4}, FASTVLM_ERROR_UNSUPPORTED, "use int8, or auto"},
         {{.n_threads = -1}, FASTVLM_ERROR_ARGUMENT, "-1 threads"},
         {{.n_threads = 1000}, FASTVLM_ERROR_ARGUMENT, "1000 threads"},
         {{.worker_nice = 20}, FASTVLM_ERROR_ARGUMENT, "nice value 20"},
@@ -418,7 +417,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     directory = test_directory_make();
     test_checkpoint_write(directory, "BF16");
-    for (int p = FASTVLM_PRECISION_AUTO; p <= FASTVLM_PRECISION_INT8; p++) {
+    for (int p = FASTVLM_PRECISION_AUTO; p <= FASTVLM_PRECISION_INT4; p++) {
         g_autofree char *path =
             g_strdup_printf("/session/threads/%s", fastvlm_precision_to_string(p));
 

@@ -441,7 +441,7 @@ static void test_turns(gconstpointer precision)
 static void add_tests(const char *name, GTestDataFunc func)
 {
     static const FastvlmPrecision precisions[] = {FASTVLM_PRECISION_F32, FASTVLM_PRECISION_BF16,
-                                                  FASTVLM_PRECISION_INT8};
+                                                  FASTVLM_PRECISION_INT8, FASTVLM_PRECISION_INT4};
 
     for (gsize i = 0; i < G_N_ELEMENTS(precisions); i++) {
         char *path =

@@ -62,11 +62,10 @@ static BLOCK_NEON void multiply_group_neon(const int8_t *a, const int32_t *offse
     for (int row = 0; row < n_rows; row++)
         UNROLL_NEON
     for (int quad = 0; quad < n_quads; quad++)
-        total[row][quad] =
-            vfmaq_f32(total[row][quad],
-                      vcvtq_f32_s32(steps.end(&sum[row][quad],
-                                              offset[(size_t)row * lda / sizeof(int32_t)])),
-                      scale[quad]);
+        total[row][quad] = vfmaq_f32(
+            total[row][quad],
+            vcvtq_f32_s32(steps.end(&sum[row][quad], offset[(size_t)row * lda / sizeof(int32_t)])),
+            scale[quad]);
 }
 
 /** As MultiplyBlockNeon has it. */

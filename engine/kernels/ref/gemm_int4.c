@@ -72,8 +72,7 @@ void fastvlm_gemm_int4_scalar(const FastvlmGemm *gemm)
             (const int32_t *)(const void *)(a + FASTVLM_INT4_ROW_BYTES(gemm->k));
 
         for (int column = 0; column < gemm->n_columns; column++) {
-            const uint32_t *b = gemm->b +
-                                (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words +
+            const uint32_t *b = gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words +
                                 (size_t)(column % FASTVLM_PANEL_COLUMNS);
 
             gemm->c[(size_t)row * gemm->ldc + (size_t)column] =

@@ -42,9 +42,9 @@ static BLOCK __m256i round_group(const float *x, int n, __m256 inverse)
     for (int j = 0; j < 4; j++) {
         const int n_left = n - 8 * j;
         const __m256 v =
-            n_left >= 8 ? _mm256_loadu_ps(x + 8 * j)
-                        : _mm256_maskload_ps(x + 8 * j,
-                                             tail_mask_avx2((size_t)(n_left > 0 ? n_left : 0)));
+            n_left >= 8
+                ? _mm256_loadu_ps(x + 8 * j)
+                : _mm256_maskload_ps(x + 8 * j, tail_mask_avx2((size_t)(n_left > 0 ? n_left : 0)));
 
         rounded[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse));
     }
@@ -59,8 +59,7 @@ static BLOCK int32_t sum_group(__m256i bytes)
 {
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(8), bytes);
     const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(-1));
-    __m128i sum =
-        _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
 
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1)));

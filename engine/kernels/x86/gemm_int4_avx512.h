@@ -49,8 +49,7 @@ static BLOCK void add_unit(const int32_t *a, size_t lda, const __m512i *words,
 /** One group of `n_rows` rows and `n_panels` panels; `scale` f32 of each column. */
 static BLOCK void multiply_group(const int32_t *a, const int32_t *offset, size_t lda,
                                  const uint32_t *b, size_t panel_words, const __m512 *scale,
-                                 __m512 totals[FEW_ROWS][2], Steps steps, int n_panels,
-                                 int n_rows)
+                                 __m512 totals[FEW_ROWS][2], Steps steps, int n_panels, int n_rows)
 {
     __m512i sums[FEW_ROWS][2];
 
@@ -104,8 +103,8 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
             const __m512i both = _mm512_load_si512((const void *)(b + (size_t)p * panel_words));
 
             scale[0][p] = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-            scale[1][p] = _mm512_castsi512_ps(
-                _mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000u)));
+            scale[1][p] =
+                _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000u)));
         }
         if (n_panels == 1)
 #pragma GCC unroll 9
