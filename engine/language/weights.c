@@ -144,8 +144,6 @@ static gboolean find_embedding(FastvlmReader *reader, FastvlmLanguageWeights *we
 /** The head chooses among tokens that lie close together: 4 bits are too few (docs/precision.md). */
 static FastvlmMatrixType get_head_type(FastvlmMatrixType type)
 {
-    if (g_getenv("INT4_HEAD"))
-        return type;
     return type == FASTVLM_MATRIX_INT4 ? FASTVLM_MATRIX_INT8 : type;
 }
 
