@@ -14,9 +14,9 @@
 #include "kernels/x86/block.h"
 #include "kernels/x86/simd_avx512.h"
 
-#define BLOCK_ROWS 6      /* of two panels */
-#define FEW_ROWS 12       /* at most so many take a panel at a time */
-#define PREFETCH_BLOCKS 5 /* how far ahead those, which wait for memory, ask for b */
+#define BLOCK_ROWS 6       /* of two panels */
+#define FEW_ROWS 12        /* at most so many take a panel at a time */
+#define PREFETCH_BLOCKS 10 /* how far ahead those, which wait for memory, ask for b */
 
 /** A group's sums at their beginning, sum + nibbles * a, and in 32 bits at their end. */
 typedef __m512i (*StartFunc)(const int32_t *offset);
