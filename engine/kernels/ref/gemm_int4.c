@@ -79,4 +79,5 @@ void fastvlm_gemm_int4_scalar(const FastvlmGemm *gemm)
                 multiply(a, offset, b, n_blocks) * gemm->scale_a[row];
         }
     }
+    fastvlm_gemm_finish(gemm, 0, gemm->n_rows, 0, gemm->n_columns);
 }

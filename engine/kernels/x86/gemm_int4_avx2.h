@@ -132,7 +132,7 @@ static BLOCK void multiply_int4_avx2(const FastvlmGemm *gemm, Steps steps)
 {
     const int step = gemm->n_rows <= WIDE_MOST_ROWS ? 16 : 8;
 
-    for (int column = 0; column < gemm->n_columns; column += step)
+    for (int column = 0; column < gemm->n_columns; column += step) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
             switch (n_rows) {
@@ -149,6 +149,8 @@ static BLOCK void multiply_int4_avx2(const FastvlmGemm *gemm, Steps steps)
                 multiply_block(gemm, row, column, 1, steps, 4);
             }
         }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, step);
+    }
 }
 
 #endif

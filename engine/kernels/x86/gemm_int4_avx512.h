@@ -134,16 +134,20 @@ static BLOCK void multiply_int4_avx512(const FastvlmGemm *gemm, Steps steps)
     int column = 0;
 
     for (; gemm->n_rows > FEW_ROWS && gemm->n_columns - column > FASTVLM_PANEL_COLUMNS;
-         column += 2 * FASTVLM_PANEL_COLUMNS)
+         column += 2 * FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
             WITH_ROWS_6(n_rows, multiply_block, gemm, row, column, 2, steps);
         }
-    for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS)
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, 2 * FASTVLM_PANEL_COLUMNS);
+    }
+    for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             n_rows = take_rows(gemm->n_rows - row, FEW_ROWS);
             WITH_ROWS_12(n_rows, multiply_block, gemm, row, column, 1, steps);
         }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
+    }
 }
 
 #endif
