@@ -53,8 +53,9 @@ static float *round_trip(const float *weights, int n_out, int n_in)
                             weights + (gsize)(n_out / 2) * (gsize)n_in);
     memory = g_malloc(fastvlm_matrix_count_rounded_bytes(&matrix, n_in));
     rounded = fastvlm_matrix_bind_rounded(&matrix, n_in, memory);
-    fastvlm_matrix_round(kernels, &matrix, units, n_in, &rounded);
-    fastvlm_matrix_multiply(kernels, &matrix, units, rounded, n_in, 0, n_out, y, (gsize)n_out);
+    fastvlm_matrix_round(kernels, &matrix, units, (gsize)n_in, n_in, &rounded);
+    fastvlm_matrix_multiply(kernels, &matrix, units, (gsize)n_in, rounded, n_in, 0, n_out, NULL, y,
+                            (gsize)n_out);
     for (int i = 0; i < n_in; i++)
         for (int o = 0; o < n_out; o++)
             found[o * n_in + i] = y[i * n_out + o] / 127.0f;
