@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 _fastvlm_options() {
-    local model="--model --precision --threads --no-cache --json --help"
+    local model="--model --vision --head --precision --threads --no-cache --json --help"
     case $1 in
     caption)
         echo "$model --prompt --system-prompt --resolution --fit --max-tokens --temperature" \
@@ -33,8 +33,9 @@ _fastvlm() {
     [ "$COMP_CWORD" -gt 1 ] && command=${COMP_WORDS[1]}
     case ${COMP_WORDS[COMP_CWORD - 1]} in
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 bf16 int8 int4" -- "$word") ;;
+    --head) mapfile -t COMPREPLY < <(compgen -W "auto tied own" -- "$word") ;;
     --fit) mapfile -t COMPREPLY < <(compgen -W "pad crop stretch" -- "$word") ;;
-    --model) mapfile -t COMPREPLY < <(compgen -W "demo" -- "$word"; compgen -d -- "$word") ;;
+    --model | --vision) mapfile -t COMPREPLY < <(compgen -W "demo" -- "$word"; compgen -d -- "$word") ;;
     --to) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     --output | --jsonl | --svg) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *)

@@ -86,7 +86,12 @@ static inline void fuzz_write(const char *name, const void *bytes, gsize n_bytes
     g_free(path);
 }
 
-/* A file of tests/data; FASTVLM_TEST_DATA is defined by the build. */
+/* The build says where it is. */
+#ifndef FASTVLM_TEST_DATA
+#define FASTVLM_TEST_DATA "tests/data"
+#endif
+
+/* A file of tests/data. */
 static inline void fuzz_copy(const char *source, const char *name)
 {
     char *path = g_build_filename(FASTVLM_TEST_DATA, source, NULL);
