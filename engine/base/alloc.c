@@ -23,7 +23,7 @@ static float *try_alloc(gsize n_rows, gsize n_columns)
         !g_size_checked_mul(&n_bytes, MAX(n_floats, 1), sizeof(float)))
         return NULL;
     /* Columns of a tensor are read a row apart, which on small pages is a page apart. */
-    if (n_bytes >= HUGE_PAGE_BYTES / 4)
+    if (n_bytes >= HUGE_PAGE_BYTES / 2)
         alignment = HUGE_PAGE_BYTES;
     if (!g_size_checked_add(&n_bytes, n_bytes, alignment - 1))
         return NULL;

@@ -128,12 +128,14 @@ static gboolean fail_slice(const Slice *slice, GError **error)
     return FALSE;
 }
 
-/** Rows that are whole groups and have about `n_elements` elements. */
+/** Rows that are whole groups and have about `n_elements` elements, no more groups than there are. */
 static gint64 choose_rows(const FastvlmTensorView *view, gint64 n_elements)
 {
     const gint64 row_size = (gint64)view->n_elements / view->shape[0];
 
-    return MAX(n_elements / row_size / FASTVLM_READER_ROWS, 1) * FASTVLM_READER_ROWS;
+    const gint64 n_groups = (view->shape[0] - 1) / FASTVLM_READER_ROWS + 1;
+
+    return CLAMP(n_elements / row_size / FASTVLM_READER_ROWS, 1, n_groups) * FASTVLM_READER_ROWS;
 }
 
 static gboolean stream_slices(FastvlmReader *reader, Slice *slice, GError **error)

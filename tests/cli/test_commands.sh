@@ -192,7 +192,7 @@ failure "a picture larger than the context" 2 "leave it out" bench --grid ./shor
 endless="bench --model ./good --runs 10000 --resolution 1024"
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     for term in xterm dumb; do
-        TERM=$term script -qec "timeout --foreground -s INT 3 '$FASTVLM' $endless >out" seen-$term \
+        TERM=$term script -qec "timeout --foreground -s INT 6 '$FASTVLM' $endless >out" seen-$term \
             >/dev/null
     done
     last_line="$endless, on a terminal"
