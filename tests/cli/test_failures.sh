@@ -85,9 +85,13 @@ for name in "preprocess a.png" "dump a.png --model ./good --prefix-ids 1 --max-t
     failure "$1: no such directory for the output" 1 "no/such/dir/o: cannot be written" "$@" no/such/dir/o
     failure "$1: a directory for the output" 1 "empty: cannot be written" "$@" empty
     failure "$1: a full disk" 1 "/dev/full" "$@" /dev/full
-    run "$@" /dev/null
-    check "$1: /dev/null" is_success
-    check "$1: /dev/null stays what it is" [ -c /dev/null ]
+    if [ -c /dev/null ]; then
+        run "$@" /dev/null
+        check "$1: /dev/null" is_success
+        check "$1: /dev/null stays what it is" [ -c /dev/null ]
+    else
+        skip "$1: /dev/null stays what it is" "/dev/null is a file here"
+    fi
     echo old >target && ln -sf target link
     run "$@" link
     check "$1: through a link" is_success

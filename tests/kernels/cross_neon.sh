@@ -15,7 +15,9 @@ if ! command -v "${compiler[0]}" >/dev/null; then
     echo "1..0 # SKIP there is no ${compiler[0]} (Debian: gcc-aarch64-linux-gnu)"
     exit 0
 fi
-if ! "${compiler[@]}" -static -x c - -o /dev/null <<<'#include <math.h>
+rm -rf "$directory"
+mkdir -p "$directory"
+if ! "${compiler[@]}" -static -x c - -o "$directory/links" <<<'#include <math.h>
 int main(void) { return 0; }' 2>/dev/null; then
     echo "1..0 # SKIP ${compiler[0]} has no C library (Debian: libc6-dev-arm64-cross)"
     exit 0
@@ -24,8 +26,6 @@ compiler+=(-std=gnu11 -O3 -ffp-contract=off -fno-math-errno -D_GNU_SOURCE -I"$in
     -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
     -Wno-unused-parameter -Werror)
 
-rm -rf "$directory"
-mkdir -p "$directory"
 objects=() checkers=() flag=
 for argument in "$@"; do
     case $argument in
