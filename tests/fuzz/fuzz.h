@@ -82,7 +82,8 @@ static inline void fuzz_write(const char *name, const void *bytes, gsize n_bytes
     char *path = g_build_filename(fuzz_directory(), name, NULL);
     FILE *file = fopen(path, "wb");
 
-    fuzz_assert(file && fwrite(bytes, 1, n_bytes, file) == n_bytes && fclose(file) == 0);
+    fuzz_assert(file && (n_bytes == 0 || fwrite(bytes, 1, n_bytes, file) == n_bytes) &&
+                fclose(file) == 0);
     g_free(path);
 }
 

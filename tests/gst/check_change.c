@@ -227,7 +227,7 @@ static void test_cost(gconstpointer caps)
     }
     g_test_message("%s: %.3f ms", gst_video_format_to_string(GST_VIDEO_INFO_FORMAT(&info)),
                    least_ms);
-    g_assert_cmpfloat(least_ms, <, 2);
+    g_assert_cmpfloat(least_ms, <, 40); /* some 0.5 ms; sanitisers and busy machines take longer */
     gst_buffer_unref(buffer);
 }
 
