@@ -145,6 +145,8 @@ static void test_flush_anchors_anew(void)
     fixture_free(fixture);
 }
 
+static gint has_flushed; /* atomic: what is pushed before its segment is no buffer of a stream */
+
 static void flush_in_handler(GstElement *element, const GstStructure *structure, gpointer user_data)
 {
     Fixture *fixture = user_data;
@@ -152,6 +154,7 @@ static void flush_in_handler(GstElement *element, const GstStructure *structure,
     if (get_uint64(structure, "sequence") == 1) {
         flush(fixture);
         push_segment(fixture);
+        g_atomic_int_set(&has_flushed, 1);
     }
 }
 
@@ -165,6 +168,9 @@ static void test_flush_from_the_signal(void)
     wait_caption(fixture, "final");
     const gint64 start = g_get_monotonic_time();
     g_assert_true(wait_stat(fixture, "captions", 1));
+    while (!g_atomic_int_get(&has_flushed) && ms_since(start) < 2000) {
+        g_usleep(1000);
+    }
     while (get_stat(fixture, "captions") < 2 && ms_since(start) < 2000) {
         push_frame(fixture, 0xffffff, 5 * GST_SECOND);
         g_usleep(10000);
