@@ -1,7 +1,7 @@
 /*
  * Loading a model:
  *
- *     directory -> checkpoint (mapped) -> inspected -> threads -> packed weights, tokenizer
+ *     directory -> checkpoint (opened) -> inspected -> threads -> packed weights, tokenizer
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -23,7 +23,7 @@ struct _FastvlmModel {
     FastvlmPool *pool;
     const FastvlmKernels *kernels;
     gboolean use_blas;
-    FastvlmCheckpoint *checkpoint; /* mapped: embeddings are read from it */
+    FastvlmCheckpoint *checkpoint; /* embeddings are read from it */
     FastvlmPacked *packed;         /* the file that they are in; NULL: in memory alone */
     FastvlmStore *store;           /* all numbers of the two */
     char *cache_note;

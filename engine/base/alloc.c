@@ -1,5 +1,5 @@
 /*
- * Memory for tensors.
+ * Memory for tensors and weights.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -55,4 +55,34 @@ float *fastvlm_alloc_tensor(gsize n_rows, gsize n_columns, const char *what, GEr
 void fastvlm_free_tensor(float *tensor)
 {
     free(tensor);
+}
+
+gboolean fastvlm_pages_map(FastvlmPages *pages, gsize n_bytes)
+{
+    const gsize map_bytes = MAX(n_bytes, 1) + HUGE_PAGE_BYTES;
+    char *map = mmap(NULL, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (map == MAP_FAILED)
+        return FALSE;
+    *pages = (FastvlmPages){
+        .memory = map + (HUGE_PAGE_BYTES - (gsize)map % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES,
+        .map = map,
+        .map_bytes = map_bytes,
+    };
+    /* Weights are gigabytes: huge pages spare half a million page faults and most TLB misses. */
+    if (n_bytes >= HUGE_PAGE_BYTES)
+        madvise(pages->memory, n_bytes, MADV_HUGEPAGE);
+    return TRUE;
+}
+
+void fastvlm_pages_seal(const FastvlmPages *pages)
+{
+    mprotect(pages->map, pages->map_bytes, PROT_READ);
+}
+
+void fastvlm_pages_unmap(FastvlmPages *pages)
+{
+    if (pages->map)
+        munmap(pages->map, pages->map_bytes);
+    *pages = (FastvlmPages){0};
 }

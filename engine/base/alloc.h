@@ -23,4 +23,20 @@ float *fastvlm_alloc_tensor(gsize n_rows, gsize n_columns, const char *what, GEr
 /** Frees `tensor`; NULL is fine. */
 void fastvlm_free_tensor(float *tensor);
 
+/** Zeros for what stays long and is large; all NULL and 0: none. */
+typedef struct {
+    char *memory; /* aligned to a huge page */
+    char *map;
+    gsize map_bytes;
+} FastvlmPages;
+
+/** Maps `n_bytes`, in huge pages where there are. FALSE with errno set where there is no memory. */
+gboolean fastvlm_pages_map(FastvlmPages *pages, gsize n_bytes);
+
+/** Whoever writes to it from now on is stopped by a signal: a fault of our own. */
+void fastvlm_pages_seal(const FastvlmPages *pages);
+
+/** Unmaps it; it is none then, which is fine too. */
+void fastvlm_pages_unmap(FastvlmPages *pages);
+
 #endif

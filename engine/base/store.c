@@ -9,17 +9,15 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define HUGE_PAGE_BYTES ((gsize)2 << 20)
+#include "base/alloc.h"
 
 struct _FastvlmStore {
     FastvlmStoreState state;
-    GString *index; /* lines, in the order of the blobs */
-    gsize n_bytes;  /* of all blobs */
-    char *memory;   /* [n_bytes]; NULL while measuring */
-    char *own;      /* mapped by the store, NULL where `memory` is someone else's */
-    gsize own_bytes;
+    GString *index;    /* lines, in the order of the blobs */
+    gsize n_bytes;     /* of all blobs */
+    char *memory;      /* [n_bytes]; NULL while measuring */
+    FastvlmPages own;  /* none where `memory` is someone else's */
     gsize taken_bytes; /* offset of the next blob */
     gsize taken_lines; /* offset of its line */
 };
@@ -36,8 +34,7 @@ void fastvlm_store_free(FastvlmStore *store)
 {
     if (!store)
         return;
-    if (store->own)
-        munmap(store->own, store->own_bytes);
+    fastvlm_pages_unmap(&store->own);
     g_string_free(store->index, TRUE);
     g_free(store);
 }
@@ -130,23 +127,13 @@ void fastvlm_store_bind(FastvlmStore *store, void *memory, FastvlmStoreState sta
 
 gboolean fastvlm_store_bind_own(FastvlmStore *store, GError **error)
 {
-    const gsize n_bytes = MAX(store->n_bytes, 1) + HUGE_PAGE_BYTES;
-    char *own = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    char *memory;
-
-    if (own == MAP_FAILED) {
+    if (!fastvlm_pages_map(&store->own, store->n_bytes)) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
                     "no memory for the weights: %" G_GSIZE_FORMAT
                     " bytes: %s; use a smaller model or precision",
                     store->n_bytes, g_strerror(errno));
         return FALSE;
     }
-    store->own = own;
-    store->own_bytes = n_bytes;
-    memory = own + (HUGE_PAGE_BYTES - (gsize)own % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
-    /* Weights are gigabytes: huge pages spare half a million page faults and most TLB misses. */
-    if (store->n_bytes >= HUGE_PAGE_BYTES)
-        madvise(memory, store->n_bytes, MADV_HUGEPAGE);
-    fastvlm_store_bind(store, memory, FASTVLM_STORE_FILLING);
+    fastvlm_store_bind(store, store->own.memory, FASTVLM_STORE_FILLING);
     return TRUE;
 }

@@ -141,7 +141,7 @@ static gboolean find_embedding(FastvlmReader *reader, FastvlmLanguageWeights *we
     return weights->embedding.view != NULL;
 }
 
-/** The head chooses among tokens that lie close together: 4 bits are too few (docs/precision.md). */
+/** Only layers are 4-bit: the head chooses among tokens that lie close together, and stays int8. */
 static FastvlmMatrixType get_head_type(FastvlmMatrixType type)
 {
     return type == FASTVLM_MATRIX_INT4 ? FASTVLM_MATRIX_INT8 : type;

@@ -20,7 +20,7 @@ typedef struct {
     FastvlmLinear down;    /* intermediate -> hidden, no bias */
 } FastvlmLanguageLayer;
 
-/** The embedding [vocab_size, hidden]: rows are read from the mapped checkpoint as they are needed. */
+/** The embedding [vocab_size, hidden]: rows are read from the checkpoint as they are needed. */
 typedef struct {
     const FastvlmCheckpoint *checkpoint; /* not owned */
     const FastvlmTensorView *view;

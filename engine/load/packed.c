@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
+
 #define PAGE 4096
-#define HUGE_PAGE_BYTES ((gsize)2 << 20)
 #define BYTE_ORDER_MARK 0x01020304
 #define SPARE_BYTES ((guint64)256 << 20) /* left free on the disk */
 #define PART_BYTES ((gsize)1 << 20)      /* read or written, then summed while it is in the cache */
@@ -45,8 +45,7 @@ struct _FastvlmPacked {
     char *temporary; /* where it is until it is published; else NULL */
     int fd;
     char *memory; /* [n_bytes], what the file holds or is to hold */
-    char *own;    /* what was mapped for it */
-    gsize own_bytes;
+    FastvlmPages pages;
     gsize n_bytes;
     gsize index_offset;
     gsize tables_offset;
@@ -198,18 +197,11 @@ static gboolean open_file(FastvlmPacked *packed, GError **error)
 /** Zeros for the whole file, in huge pages where there are: see the header. */
 static gboolean take_memory(FastvlmPacked *packed, GError **error)
 {
-    const gsize own_bytes = packed->n_bytes + HUGE_PAGE_BYTES;
-    char *own = mmap(NULL, own_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (own == MAP_FAILED)
+    if (!fastvlm_pages_map(&packed->pages, packed->n_bytes))
         return fail(packed->path, FASTVLM_ERROR_LIMIT, error,
                     "no memory for %" G_GSIZE_FORMAT " bytes: %s", packed->n_bytes,
                     g_strerror(errno));
-    packed->own = own;
-    packed->own_bytes = own_bytes;
-    packed->memory = own + (HUGE_PAGE_BYTES - (gsize)own % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
-    if (packed->n_bytes >= HUGE_PAGE_BYTES)
-        madvise(packed->memory, packed->n_bytes, MADV_HUGEPAGE);
+    packed->memory = packed->pages.memory;
     return TRUE;
 }
 
@@ -435,7 +427,7 @@ static gpointer put_in_place(gpointer data)
 
 void fastvlm_packed_publish(FastvlmPacked *packed)
 {
-    mprotect(packed->own, packed->own_bytes, PROT_READ);
+    fastvlm_pages_seal(&packed->pages);
     packed->publisher = g_thread_try_new("fastvlm-cache", put_in_place, packed, NULL);
     if (!packed->publisher) {
         put_in_place(packed);
@@ -459,8 +451,7 @@ void fastvlm_packed_free(FastvlmPacked *packed)
     fastvlm_packed_wait(packed);
     if (packed->temporary)
         unlink(packed->temporary);
-    if (packed->own)
-        munmap(packed->own, packed->own_bytes);
+    fastvlm_pages_unmap(&packed->pages);
     if (packed->fd >= 0)
         close(packed->fd);
     g_free(packed->temporary);

@@ -1,7 +1,7 @@
 /*
  * The tokenizer's tables as bytes that can be kept in a file and used where they lie.
  *
- *     vocab.json, merges.txt -> vocab, merges -> bytes -> a file -> mapped -> vocab, merges
+ *     vocab.json, merges.txt -> vocab, merges -> bytes -> a file -> memory -> vocab, merges
  *
  * Parsing the two files takes 0.2 s, checking their tables a hundredth of that.
  *
