@@ -1,85 +1,34 @@
 /*
- * Depthwise and grouped convolution, AVX-512: the block of kernels/conv_dw.h.
- *
- *     sums [2 rows][8 pixels of 16 channels] += input [pixel] * weight [tap], tap by tap
- *
- * A tap takes 8 loads of input and 2 of weights for 16 products, none of which waits for another.
+ * Depthwise and grouped convolution, AVX-512: the vectors of kernels/conv_block.h.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include "kernels/conv_dw.h"
-#include "kernels/x86/block.h"
 #include "kernels/x86/simd_avx512.h"
 
-#define N_PIXELS 8
+#define CONV_LANES 16
+#define CONV_PIXELS 8
+typedef __m512 ConvVector;
 
-/** Input row `row` to the sums of rows first .. end - 1: constants, as is `shape`. */
-static BLOCK void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape, int row, int first,
-                          int end, __m512 (*sums)[N_PIXELS])
+static inline __attribute__((always_inline)) ConvVector conv_load(const float *from)
 {
-    const int above = shape.stride * shape.kernel_size * CONV_CHANNELS;
-    const float *in = block->input + row * block->row_step;
-    const float *w = block->weight + row * shape.kernel_size * CONV_CHANNELS;
-
-#pragma GCC unroll 7
-    for (int j = 0; j < shape.kernel_size; j++) {
-        __m512 taps[CONV_BLOCK_ROWS];
-
-#pragma GCC unroll 2
-        for (int r = first; r < end; r++)
-            taps[r] = _mm512_loadu_ps(w + j * CONV_CHANNELS - r * above);
-#pragma GCC unroll 8
-        for (int p = 0; p < N_PIXELS; p++) {
-            const __m512 value = _mm512_loadu_ps(in + (p * shape.stride + j) * CONV_CHANNELS);
-
-#pragma GCC unroll 2
-            for (int r = first; r < end; r++)
-                sums[r][p] = _mm512_fmadd_ps(value, taps[r], sums[r][p]);
-        }
-    }
+    return _mm512_loadu_ps(from);
 }
 
-static BLOCK void convolve_shape(const FastvlmConvBlock *block, FastvlmConvShape shape)
+static inline __attribute__((always_inline)) ConvVector conv_multiply_add(ConvVector sum,
+                                                                          ConvVector a,
+                                                                          ConvVector b)
 {
-    const __mmask16 lanes = tail_mask_avx512((size_t)block->n_channels);
-    const int below = shape.n_rows == 2 ? shape.stride : 0; /* where the second row's taps begin */
-    const int end = min_int(block->end_row, shape.kernel_size + below);
-    __m512 sums[CONV_BLOCK_ROWS][N_PIXELS];
-    int row = block->first_row;
-
-#pragma GCC unroll 2
-    for (int r = 0; r < shape.n_rows; r++)
-#pragma GCC unroll 8
-        for (int p = 0; p < N_PIXELS; p++)
-            sums[r][p] = _mm512_loadu_ps(block->bias);
-    for (; row < min_int(below, end); row++)
-        add_row(block, shape, row, 0, 1, sums);
-    for (; row < min_int(shape.kernel_size, end); row++)
-        add_row(block, shape, row, 0, shape.n_rows, sums);
-    if (shape.n_rows == 2)
-        for (; row < end; row++)
-            add_row(block, shape, row, 1, 2, sums);
-#pragma GCC unroll 2
-    for (int r = 0; r < shape.n_rows; r++)
-#pragma GCC unroll 8
-        for (int p = 0; p < N_PIXELS; p++)
-            if (p < block->n_pixels)
-                _mm512_mask_storeu_ps(block->out + r * block->out_row_step +
-                                          p * block->out_pixel_step,
-                                      lanes, sums[r][p]);
+    return _mm512_fmadd_ps(a, b, sum);
 }
 
-static void convolve_block(const FastvlmConvBlock *block)
+static inline __attribute__((always_inline)) void conv_store(float *to, int n, ConvVector v)
 {
-    CONV_WITH_SHAPE(convolve_shape, block);
+    _mm512_mask_storeu_ps(to, tail_mask_avx512((size_t)n), v);
 }
+
+#include "kernels/conv_block.h"
 
 void fastvlm_conv_dw_f32_avx512(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
 {
-    static const FastvlmConvTier tier = {convolve_block, N_PIXELS};
-
-    if (is_conv_supported(conv))
-        convolve(conv, &tier, tile);
-    else
-        fastvlm_conv_dw_f32_scalar(conv, tile);
+    convolve_dw(conv, tile);
 }

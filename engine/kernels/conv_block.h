@@ -1,0 +1,125 @@
+/*
+ * A block of kernels/conv_dw.h, in the vectors of the tier that includes this.
+ *
+ *     sums [2 rows][CONV_PIXELS pixels of CONV_LANES channels] += input [pixel] * weight [tap], tap by tap
+ *
+ * A tap takes CONV_PIXELS loads of input and 2 of weights for twice as many products as pixels, none of which
+ * waits for another. Where a vector has fewer lanes than a chunk has channels, they come one part after
+ * the other. Before it includes this, a tier's file defines what stands below for plain C, which is there
+ * so that the header can be read and compiled by itself.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef FASTVLM_KERNELS_CONV_BLOCK_H
+#define FASTVLM_KERNELS_CONV_BLOCK_H
+
+#include "kernels/conv_dw.h"
+
+#define CONV_INLINE inline __attribute__((always_inline))
+
+#ifndef CONV_LANES
+#define CONV_LANES 1
+#define CONV_PIXELS 8 /* of a block: as many sums as registers hold beside what is loaded */
+typedef float ConvVector;
+
+static CONV_INLINE ConvVector conv_load(const float *from)
+{
+    return *from;
+}
+
+static CONV_INLINE ConvVector conv_multiply_add(ConvVector sum, ConvVector a, ConvVector b)
+{
+    return sum + a * b;
+}
+
+/** All lanes, or the first `n` where that is fewer. */
+static CONV_INLINE void conv_store(float *to, int n, ConvVector v)
+{
+    if (n > 0)
+        *to = v;
+}
+#endif
+
+/** Input row `row` to the sums of rows first .. end - 1: constants, as is `shape`. */
+static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape, int row,
+                                int first, int end, ConvVector (*sums)[CONV_PIXELS])
+{
+    const int above = shape.stride * shape.kernel_size * CONV_CHANNELS;
+    const float *in = block->input + row * block->row_step;
+    const float *w = block->weight + row * shape.kernel_size * CONV_CHANNELS;
+
+#pragma GCC unroll 7
+    for (int j = 0; j < shape.kernel_size; j++) {
+        ConvVector taps[CONV_BLOCK_ROWS];
+
+#pragma GCC unroll 2
+        for (int r = first; r < end; r++)
+            taps[r] = conv_load(w + j * CONV_CHANNELS - r * above);
+#pragma GCC unroll 8
+        for (int p = 0; p < CONV_PIXELS; p++) {
+            const ConvVector value = conv_load(in + (p * shape.stride + j) * CONV_CHANNELS);
+
+#pragma GCC unroll 2
+            for (int r = first; r < end; r++)
+                sums[r][p] = conv_multiply_add(sums[r][p], value, taps[r]);
+        }
+    }
+}
+
+static CONV_INLINE void convolve_shape(const FastvlmConvBlock *block, FastvlmConvShape shape)
+{
+    const int below = shape.n_rows == 2 ? shape.stride : 0; /* where the second row's taps begin */
+    const int end = min_int(block->end_row, shape.kernel_size + below);
+    ConvVector sums[CONV_BLOCK_ROWS][CONV_PIXELS];
+    int row = block->first_row;
+
+#pragma GCC unroll 2
+    for (int r = 0; r < shape.n_rows; r++)
+#pragma GCC unroll 8
+        for (int p = 0; p < CONV_PIXELS; p++)
+            sums[r][p] = conv_load(block->bias);
+    for (; row < min_int(below, end); row++)
+        add_row(block, shape, row, 0, 1, sums);
+    for (; row < min_int(shape.kernel_size, end); row++)
+        add_row(block, shape, row, 0, shape.n_rows, sums);
+    if (shape.n_rows == 2)
+        for (; row < end; row++)
+            add_row(block, shape, row, 1, 2, sums);
+#pragma GCC unroll 2
+    for (int r = 0; r < shape.n_rows; r++)
+#pragma GCC unroll 8
+        for (int p = 0; p < CONV_PIXELS; p++)
+            if (p < block->n_pixels)
+                conv_store(block->out + r * block->out_row_step + p * block->out_pixel_step,
+                           block->n_channels, sums[r][p]);
+}
+
+static void convolve_block(const FastvlmConvBlock *block)
+{
+    FastvlmConvBlock part;
+
+    if (CONV_LANES == CONV_CHANNELS) {
+        CONV_WITH_SHAPE(convolve_shape, block);
+        return;
+    }
+    for (part = *block; part.n_channels > 0; part.n_channels -= CONV_LANES) {
+        CONV_WITH_SHAPE(convolve_shape, &part);
+        part.input += CONV_LANES;
+        part.weight += CONV_LANES;
+        part.bias += CONV_LANES;
+        part.out += CONV_LANES;
+    }
+}
+
+/** What the tier's conv_dw_f32 is. */
+static inline void convolve_dw(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
+{
+    static const FastvlmConvTier tier = {convolve_block, CONV_PIXELS};
+
+    if (is_conv_supported(conv))
+        convolve(conv, &tier, tile);
+    else
+        fastvlm_conv_dw_f32_scalar(conv, tile);
+}
+
+#endif
