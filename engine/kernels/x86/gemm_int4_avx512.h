@@ -123,10 +123,9 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_panels; p++)
-            _mm512_mask_storeu_ps(
-                gemm->c + (size_t)(row + i) * gemm->ldc + column + 16 * p,
-                tail_mask_avx512((size_t)(gemm->n_columns - column - 16 * p)),
-                _mm512_mul_ps(totals[i][p], _mm512_set1_ps(gemm->scale_a[row + i])));
+            store_part_avx512(gemm->c + (size_t)(row + i) * gemm->ldc + column + 16 * p,
+                              (size_t)(gemm->n_columns - column - 16 * p),
+                              _mm512_mul_ps(totals[i][p], _mm512_set1_ps(gemm->scale_a[row + i])));
 }
 
 static BLOCK void multiply_int4_avx512(const FastvlmGemm *gemm, Steps steps)
