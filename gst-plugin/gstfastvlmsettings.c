@@ -17,12 +17,16 @@
 #define MEMBER(member) G_STRUCT_OFFSET(GstFastvlmSettings, member)
 #define MAX_TIME (G_MAXUINT64 - 1) /* ns; one more is GST_CLOCK_TIME_NONE */
 
-static GType register_enum(const char *name, const GEnumValue *values)
+/* The type kept in `type`, registered by whoever asks first. */
+static GType get_enum(gsize *type, const char *name, const GEnumValue *values)
 {
-    const GType type = g_enum_register_static(name, values);
+    if (g_once_init_enter(type)) {
+        const GType registered = g_enum_register_static(name, values);
 
-    gst_type_mark_as_plugin_api(type, 0);
-    return type;
+        gst_type_mark_as_plugin_api(registered, 0);
+        g_once_init_leave(type, registered);
+    }
+    return *type;
 }
 
 GType gst_fastvlm_trigger_get_type(void)
@@ -34,10 +38,7 @@ GType gst_fastvlm_trigger_get_type(void)
         {0, NULL, NULL},
     };
 
-    if (g_once_init_enter(&type)) {
-        g_once_init_leave(&type, register_enum("GstFastvlmTrigger", values));
-    }
-    return type;
+    return get_enum(&type, "GstFastvlmTrigger", values);
 }
 
 GType gst_fastvlm_mode_get_type(void)
@@ -50,10 +51,7 @@ GType gst_fastvlm_mode_get_type(void)
         {0, NULL, NULL},
     };
 
-    if (g_once_init_enter(&type)) {
-        g_once_init_leave(&type, register_enum("GstFastvlmMode", values));
-    }
-    return type;
+    return get_enum(&type, "GstFastvlmMode", values);
 }
 
 GType gst_fastvlm_fit_get_type(void)
@@ -67,10 +65,7 @@ GType gst_fastvlm_fit_get_type(void)
         {0, NULL, NULL},
     };
 
-    if (g_once_init_enter(&type)) {
-        g_once_init_leave(&type, register_enum("GstFastvlmFit", values));
-    }
-    return type;
+    return get_enum(&type, "GstFastvlmFit", values);
 }
 
 GType gst_fastvlm_head_get_type(void)
@@ -83,10 +78,7 @@ GType gst_fastvlm_head_get_type(void)
         {0, NULL, NULL},
     };
 
-    if (g_once_init_enter(&type)) {
-        g_once_init_leave(&type, register_enum("GstFastvlmHead", values));
-    }
-    return type;
+    return get_enum(&type, "GstFastvlmHead", values);
 }
 
 GType gst_fastvlm_precision_get_type(void)
@@ -101,10 +93,7 @@ GType gst_fastvlm_precision_get_type(void)
         {0, NULL, NULL},
     };
 
-    if (g_once_init_enter(&type)) {
-        g_once_init_leave(&type, register_enum("GstFastvlmPrecision", values));
-    }
-    return type;
+    return get_enum(&type, "GstFastvlmPrecision", values);
 }
 
 /* ---- the table ---- */
