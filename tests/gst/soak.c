@@ -62,8 +62,26 @@ static double get_rss_mb(void)
     return (double)n_resident * (double)sysconf(_SC_PAGESIZE) / 1e6;
 }
 
+/* Idle threads of GLib's pools go after a while of their own; none of them is to be in the count. */
+static void settle_threads(void)
+{
+    guint before = G_MAXUINT;
+
+    g_thread_pool_stop_unused_threads();
+    for (int i = 0; i < 20; i++) {
+        const guint n = count_entries("/proc/self/task");
+
+        if (n >= before) {
+            return;
+        }
+        before = n;
+        g_usleep(50000);
+    }
+}
+
 static Sample take_sample(gint64 start_us)
 {
+    settle_threads();
     return (Sample){
         .at_s = ms_since(start_us) / 1000,
         .rss_mb = get_rss_mb(),
