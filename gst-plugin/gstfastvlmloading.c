@@ -8,8 +8,10 @@
 /* Loads that take no longer are told of when they are over. gst-launch-1.0 keeps a pipeline paused
  * from the first news of a load to its end, which video of mode live must not suffer. */
 #define LOAD_GRACE_US (300 * G_TIME_SPAN_MILLISECOND)
-#define LOAD_NEWS_INTERVAL_US (250 * G_TIME_SPAN_MILLISECOND)
+#define LOAD_NEWS_INTERVAL_US (225 * G_TIME_SPAN_MILLISECOND)
 #define LOAD_NEWS_STEP 0.01
+/* News without a step, so that somebody is told at least every half second that the load goes on. */
+#define LOAD_NEWS_SILENCE_US (450 * G_TIME_SPAN_MILLISECOND)
 
 static void tell_progress(GstFastvlmWorker *worker, GstProgressType type, double fraction)
 {
@@ -46,20 +48,23 @@ static GstFastvlmLoadState await_model(GstFastvlmWorker *worker, FastvlmModel **
     GstFastvlmLoadState state;
     gboolean told = FALSE;
     double fraction = 0, told_fraction = 0;
-    gint64 next_news_us = g_get_monotonic_time() + LOAD_GRACE_US;
+    gint64 next_news_us = g_get_monotonic_time() + LOAD_GRACE_US, told_us = 0;
 
     while ((state = gst_fastvlm_model_use_wait(worker->use, next_news_us, &fraction, model,
                                                error)) == GST_FASTVLM_LOAD_GOES_ON) {
-        if (g_get_monotonic_time() < next_news_us) {
+        const gint64 now_us = g_get_monotonic_time();
+        if (now_us < next_news_us) {
             continue;
         }
-        if (!told || fraction - told_fraction >= LOAD_NEWS_STEP) {
+        if (!told || fraction - told_fraction >= LOAD_NEWS_STEP ||
+            now_us - told_us >= LOAD_NEWS_SILENCE_US) {
             tell_progress(worker, told ? GST_PROGRESS_TYPE_CONTINUE : GST_PROGRESS_TYPE_START,
                           fraction);
             told = TRUE;
             told_fraction = fraction;
+            told_us = now_us;
         }
-        next_news_us = g_get_monotonic_time() + LOAD_NEWS_INTERVAL_US;
+        next_news_us = now_us + LOAD_NEWS_INTERVAL_US;
     }
     if (state == GST_FASTVLM_LOAD_INTERRUPTED) {
         if (told) {

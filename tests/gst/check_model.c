@@ -127,6 +127,18 @@ static void test_slow_load(void)
     fixture_free(fixture);
 }
 
+/* A load that gets no further, as while precisions are measured, is told of all the same. */
+static void test_stuck_load(void)
+{
+    fake.load_ms = 1000000; /* a step of the news would take ten seconds */
+    Fixture *fixture = fixture_new("", CAPS);
+
+    g_assert_cmpint(wait_progress(fixture), ==, GST_PROGRESS_TYPE_START);
+    g_assert_cmpint(wait_progress(fixture), ==, GST_PROGRESS_TYPE_CONTINUE);
+    g_assert_cmpint(wait_progress(fixture), ==, GST_PROGRESS_TYPE_CONTINUE);
+    fixture_free(fixture);
+}
+
 /* With interval=0 the frame that a long load ends on is not the first there was. */
 static void test_slow_load_every_frame(void)
 {
@@ -368,6 +380,7 @@ int main(int argc, char **argv)
     g_test_add_func("/model/bad-precision", test_bad_precision);
     g_test_add_func("/model/mended", test_mended);
     g_test_add_func("/load/slow", test_slow_load);
+    g_test_add_func("/load/stuck", test_stuck_load);
     g_test_add_func("/load/slow-every-frame", test_slow_load_every_frame);
     g_test_add_func("/load/quick", test_quick_load);
     g_test_add_func("/load/canceled", test_canceled_load);
