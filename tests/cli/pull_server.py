@@ -6,6 +6,7 @@ SPDX-License-Identifier: LGPL-2.1-or-later
 """
 import http.server
 import re
+import ssl
 import threading
 import time
 
@@ -45,14 +46,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
             pass  # the client has gone, as it may
 
 
+class QuietServer(http.server.ThreadingHTTPServer):
+    """A client that does not like the certificate ends the connection; nothing to tell of."""
+
+    def handle_error(self, *_):
+        pass
+
+
 class Server:
-    def __init__(self):
+    """Over TLS with a `certificate`: the paths of it and of its key."""
+
+    def __init__(self, certificate=None):
         self.content, self.tag, self.prefix = b"", None, ""
         self.behaviours, self.requests = [], []
         self.released = threading.Event()
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = (QuietServer if certificate else http.server.ThreadingHTTPServer)(
+            ("127.0.0.1", 0), Handler)
         self.http.owner, self.http.daemon_threads = self, True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def release(self):

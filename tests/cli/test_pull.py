@@ -294,6 +294,26 @@ def test_redirects(bench):
         is_failure(bench, f"a redirect {name}", bench.pull("--retries", "0"), text)
 
 
+def test_certificate(bench):
+    """https whose certificate nobody vouches for: the host and the problem are named."""
+    pem = bench.work / "self-signed.pem"
+    if not shutil.which("openssl"):
+        skip("a certificate that nobody vouches for", "there is no openssl to make one")
+        return
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-keyout", pem, "-out", str(pem) + ".crt"], check=True, capture_output=True)
+    secure = pull_server.Server(certificate=(str(pem) + ".crt", str(pem)))
+    secure.content = bench.archive
+    for host in ("127.0.0.1", "localhost"):
+        url = secure.url.replace("127.0.0.1", host)
+        result = bench.pull("--base-url", url)
+        is_failure(bench, f"a certificate that nobody vouches for, {host}", result, url,
+                   "SSL certificate problem", "self-signed certificate")
+    check("which is asked for nothing", not secure.requests, secure.requests)
+    secure.close()
+
+
 # --- what archives hold ---
 
 def test_archives(bench, files):
@@ -477,7 +497,7 @@ def main():
         for test in (lambda: test_good(bench, picture), lambda: test_options(bench),
                      lambda: test_usage(bench), lambda: test_connections(bench),
                      lambda: test_answers(bench), lambda: test_redirects(bench),
-                     lambda: test_archives(bench, files), lambda: test_disk(bench, files),
+                     lambda: test_certificate(bench), lambda: test_archives(bench, files), lambda: test_disk(bench, files),
                      lambda: test_small_disk(bench), lambda: test_interrupt(bench),
                      lambda: test_killed(bench), lambda: test_terminal(bench)):
             bench.fresh()
