@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "load/cache.h"
 #include "vision/verdict.h"
 
@@ -184,10 +185,56 @@ static gboolean plan_auto(FastvlmModel *model, const FastvlmModelParams *params,
     return TRUE;
 }
 
+static guint64 get_weight_bytes(const FastvlmModelInfo *info, FastvlmPrecision precision)
+{
+    switch (precision) {
+    case FASTVLM_PRECISION_BF16:
+        return info->memory_bf16_bytes;
+    case FASTVLM_PRECISION_INT8:
+        return info->memory_int8_bytes;
+    case FASTVLM_PRECISION_INT4:
+        return info->memory_int4_bytes;
+    case FASTVLM_PRECISION_AUTO:
+        if (fastvlm_tier_in_use() != FASTVLM_TIER_SCALAR)
+            return info->memory_int8_bytes;
+        return info->memory_f32_bytes;
+    default:
+        return info->memory_f32_bytes;
+    }
+}
+
+/** The precision with the best answers whose weights fit, for people. */
+static const char *suggest_precision(const FastvlmModelInfo *info, guint64 limit)
+{
+    if (info->memory_bf16_bytes <= limit)
+        return "bf16, int8 or int4";
+    if (info->memory_int8_bytes <= limit)
+        return "int8 or int4";
+    return info->memory_int4_bytes <= limit ? "int4" : "a smaller model";
+}
+
+gboolean fastvlm_model_info_check_memory(const FastvlmModelInfo *info, FastvlmPrecision precision,
+                                         GError **error)
+{
+    const guint64 n_bytes = get_weight_bytes(info, precision);
+    const guint64 limit = fastvlm_memory_limit();
+
+    if (n_bytes <= limit)
+        return TRUE;
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                "%s: precision %s: the weights alone take %.2f GB, expected at most the %.2f GB of "
+                "memory that this process can have: use %s",
+                info->path, fastvlm_precision_to_string(precision), n_bytes / 1e9, limit / 1e9,
+                suggest_precision(info, limit));
+    return FALSE;
+}
+
 gboolean fastvlm_precision_plan(FastvlmModel *model, const FastvlmModelParams *params,
                                 FastvlmPackingPlan *plan, GError **error)
 {
     *plan = (FastvlmPackingPlan){.vision.plain = find_plain_type(model)};
+    if (!fastvlm_model_info_check_memory(model->info, params->precision, error))
+        return FALSE;
     if (params->precision == FASTVLM_PRECISION_AUTO)
         return plan_auto(model, params, plan, error);
     model->precision = params->precision;

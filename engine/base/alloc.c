@@ -10,8 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 
 #define HUGE_PAGE_BYTES ((gsize)2 << 20)
+
+guint64 fastvlm_memory_limit(void)
+{
+    guint64 limit = G_MAXUINT64;
+    struct sysinfo system;
+    struct rlimit space;
+
+    if (sysinfo(&system) == 0)
+        limit = ((guint64)system.totalram + system.totalswap) * system.mem_unit;
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
+        limit = MIN(limit, (guint64)space.rlim_cur);
+    return limit;
+}
 
 static float *try_alloc(gsize n_rows, gsize n_columns)
 {

@@ -20,6 +20,9 @@
  */
 float *fastvlm_alloc_tensor(gsize n_rows, gsize n_columns, const char *what, GError **error);
 
+/** Bytes that this process can ever have: the machine's memory and swap, or what `ulimit -v` allows. */
+guint64 fastvlm_memory_limit(void);
+
 /** Frees `tensor`; NULL is fine. */
 void fastvlm_free_tensor(float *tensor);
 

@@ -92,6 +92,18 @@ static json_t *describe_cache(const FastvlmModelInfo *info, const ModelArguments
     return cache;
 }
 
+/* {precision: why}; empty where none is refused. */
+static json_t *describe_refusals(const FastvlmModelInfo *info)
+{
+    json_t *refused = json_object();
+    for (int i = FASTVLM_PRECISION_AUTO; i <= FASTVLM_PRECISION_INT4; i++) {
+        g_autoptr(GError) error = NULL;
+        if (!fastvlm_model_info_check_memory(info, (FastvlmPrecision)i, &error))
+            json_object_set_new(refused, precision_names[i], json_string(error->message));
+    }
+    return refused;
+}
+
 static void report_json(const FastvlmModelInfo *info, const ModelArguments *arguments)
 {
     int side = info->resolution / 64;
@@ -111,6 +123,7 @@ static void report_json(const FastvlmModelInfo *info, const ModelArguments *argu
     json_object_set_new(object, "vision", vision);
     json_object_set_new(object, "language", describe_language(info));
     json_object_set_new(object, "precisions", json_pack("[ssss]", "f32", "bf16", "int8", "int4"));
+    json_object_set_new(object, "refused", describe_refusals(info));
     json_object_set_new(object, "weights_bytes",
                         json_pack("{s:I, s:I, s:I, s:I}", "f32", (json_int_t)info->memory_f32_bytes,
                                   "bf16", (json_int_t)info->memory_bf16_bytes, "int8",
@@ -206,6 +219,21 @@ static void report_cache(const FastvlmModelInfo *info, const ModelArguments *arg
     fastvlm_cache_config_free(config);
 }
 
+/* What there is to choose from, what auto is here, and why one of them would be refused. */
+static void report_precisions(const FastvlmModelInfo *info)
+{
+    gboolean is_plain = strcmp(fastvlm_cpu_tier(), "scalar") == 0;
+    write_row_format("precision", "f32, bf16, int8 or int4; auto: %s",
+                     is_plain ? "f32, because there are plain kernels alone for this processor"
+                              : "int8 where that is measured to be close enough");
+    json_t *refused = describe_refusals(info);
+    const char *name;
+    json_t *why;
+    json_object_foreach(refused, name, why)
+        write_row_format("refused", "%s", json_string_value(why));
+    json_decref(refused);
+}
+
 static void report_table(const FastvlmModelInfo *info, const ModelArguments *arguments)
 {
     const int *blocks = info->vision_blocks, *dims = info->vision_dims;
@@ -233,8 +261,7 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
                      dims[2], dims[3], dims[4]);
     report_language(info);
-    write_row("precision",
-              "f32, bf16, int8 or int4; auto: int8 where that is measured to be close enough");
+    report_precisions(info);
     write_row_format("memory",
                      "%s for the weights in f32, %s in bf16, %s in int8, %s in int4; fastvlm bench "
                      "measures the whole, with a picture",

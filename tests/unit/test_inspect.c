@@ -5,6 +5,7 @@
  */
 #include <fastvlm/model.h>
 
+#include "api/precision.h"
 #include "load/layout.h"
 #include "synth.h"
 #include "test_data.h"
@@ -432,6 +433,36 @@ static void test_precision(void)
     g_assert_cmpint(precision, ==, FASTVLM_PRECISION_INT4);
 }
 
+/* A precision whose weights no machine can hold is refused before they are read; others are not. */
+static void test_memory(void)
+{
+    FastvlmModelInfo info = {
+        .path = (char *)"models/large",
+        .memory_f32_bytes = G_MAXUINT64 / 2,
+        .memory_bf16_bytes = G_MAXUINT64 / 4,
+        .memory_int8_bytes = 1000,
+        .memory_int4_bytes = 500,
+    };
+    FastvlmModel model = {.info = &info, .kernels = fastvlm_kernels_get(FASTVLM_TIER_SCALAR)};
+    FastvlmModelParams params = {.precision = FASTVLM_PRECISION_BF16};
+    FastvlmPackingPlan plan;
+    GError *error = NULL;
+
+    g_assert_true(fastvlm_model_info_check_memory(&info, FASTVLM_PRECISION_INT8, NULL));
+    g_assert_true(fastvlm_model_info_check_memory(&info, FASTVLM_PRECISION_INT4, NULL));
+    g_assert_false(fastvlm_model_info_check_memory(&info, FASTVLM_PRECISION_F32, &error));
+    test_assert_error(error, FASTVLM_ERROR_LIMIT,
+                      "models/large: precision f32: ", "take 9223372036.85 GB", "use int8 or int4",
+                      NULL);
+    error = NULL;
+    g_assert_false(fastvlm_precision_plan(&model, &params, &plan, &error));
+    test_assert_error(error, FASTVLM_ERROR_LIMIT, "precision bf16: ", "use int8 or int4", NULL);
+    error = NULL;
+    info.memory_int8_bytes = info.memory_int4_bytes = G_MAXUINT64 / 8;
+    g_assert_false(fastvlm_model_info_check_memory(&info, FASTVLM_PRECISION_AUTO, &error));
+    test_assert_error(error, FASTVLM_ERROR_LIMIT, "precision auto: ", "use a smaller model", NULL);
+}
+
 #define ADD(name, spec, func) g_test_add("/inspect/" name, Fixture, spec, set_up, func, tear_down)
 
 int main(int argc, char **argv)
@@ -454,5 +485,6 @@ int main(int argc, char **argv)
     ADD("licence", "micro", test_licence);
     ADD("resolve", "micro", test_resolve);
     g_test_add_func("/inspect/precision", test_precision);
+    g_test_add_func("/inspect/memory", test_memory);
     return g_test_run();
 }

@@ -148,6 +148,15 @@ FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect_for(const char *name,
                                                         GError **error);
 
 /**
+ * Checks that the weights of a model can be in memory at all in this precision; loading does so first.
+ * AUTO is taken for what it is mostly: INT8, or F32 on a processor with plain kernels alone.
+ *
+ * Errors: LIMIT; the message says what they take, what there is and what to do.
+ */
+FASTVLM_API gboolean fastvlm_model_info_check_memory(const FastvlmModelInfo *info,
+                                                     FastvlmPrecision precision, GError **error);
+
+/**
  * Checks what can be known to be wrong of `params` before anything is read.
  *
  * Errors: UNSUPPORTED (a precision that this version lacks), ARGUMENT (a number out of range).
