@@ -6,6 +6,7 @@
 #include "gstfastvlmchange.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Pixels of a cell's side, where the picture is large enough. */
 #define CELL_SIDE 40
@@ -32,9 +33,11 @@ static Component get_component(const GstVideoFrame *frame, guint i)
 {
     const GstVideoFormatInfo *format = frame->info.finfo;
     const guint depth = GST_VIDEO_FORMAT_INFO_DEPTH(format, i);
+    /* P010's V is one sample behind its U: two bytes, where GStreamer (1.22) says one. */
+    const gint missing = depth > 8 ? GST_VIDEO_FORMAT_INFO_POFFSET(format, i) % 2 : 0;
 
     return (Component){
-        .data = GST_VIDEO_FRAME_COMP_DATA(frame, i),
+        .data = (const guint8 *)GST_VIDEO_FRAME_COMP_DATA(frame, i) + missing,
         .stride = GST_VIDEO_FRAME_COMP_STRIDE(frame, i),
         .pixel_stride = GST_VIDEO_FRAME_COMP_PSTRIDE(frame, i),
         .width = GST_VIDEO_FRAME_COMP_WIDTH(frame, i),
@@ -42,6 +45,14 @@ static Component get_component(const GstVideoFrame *frame, guint i)
         .shift = depth > 8 ? GST_VIDEO_FORMAT_INFO_SHIFT(format, i) + depth - 8 : 0,
         .is_wide = depth > 8,
     };
+}
+
+static guint read_wide(const guint8 *sample)
+{
+    guint16 value; /* strides may be odd */
+
+    memcpy(&value, sample, sizeof value);
+    return GUINT16_FROM_LE(value);
 }
 
 static guint64 sum_bytes(const guint8 *pixel, gint n)
@@ -59,7 +70,7 @@ static guint64 sum_strided(const Component *component, const guint8 *pixel, gint
     guint64 sum = 0;
 
     for (gint i = 0; i < n; i += step, pixel += step * component->pixel_stride) {
-        sum += component->is_wide ? GST_READ_UINT16_LE(pixel) >> component->shift : *pixel;
+        sum += component->is_wide ? read_wide(pixel) >> component->shift : *pixel;
     }
     return sum;
 }
