@@ -159,7 +159,7 @@ static gboolean write_plot(const BenchGrid *grid, const BenchPlotLine *lines, Ou
         .n_lines = grid->n_models,
     };
     char *svg = bench_plot_to_svg(&plot);
-    gboolean done = g_file_set_contents(output_file_name(file), svg, -1, error);
+    gboolean done = output_file_write(file, svg, error);
     g_free(svg);
     g_free(subtitle);
     return done && output_file_commit(file, error);

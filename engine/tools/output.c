@@ -88,6 +88,18 @@ const char *output_file_name(const OutputFile *file)
     return file->temporary ? file->temporary : file->path;
 }
 
+gboolean output_file_write(const OutputFile *file, const char *text, GError **error)
+{
+    FILE *stream = g_fopen(output_file_name(file), "we");
+    gboolean done = stream && fputs(text, stream) != EOF && fflush(stream) == 0;
+    int code = errno;
+    if (stream && fclose(stream) != 0 && done) {
+        done = FALSE;
+        code = errno;
+    }
+    return done || set_write_error(error, file->path, code);
+}
+
 gboolean output_file_commit(OutputFile *file, GError **error)
 {
     gboolean done = TRUE;

@@ -49,6 +49,13 @@ gboolean output_file_begin(OutputFile *file, const char *path, GError **error);
 /** The name to write to. */
 const char *output_file_name(const OutputFile *file);
 
+/**
+ * Writes all of `text`; a device or a pipe stays what it is.
+ *
+ * Errors: READ, naming the path.
+ */
+gboolean output_file_write(const OutputFile *file, const char *text, GError **error);
+
 /** Puts the file in its place and frees `file`. On error the temporary file is gone. */
 gboolean output_file_commit(OutputFile *file, GError **error);
 

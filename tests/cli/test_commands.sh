@@ -182,9 +182,13 @@ assert any(word.startswith("m<&\">ute: ") for word in words), words
 assert "256" in words and len(lines) == 2, words
 assert all(line.count("L") == 1 for line in lines), lines'
 mv 'm<&">ute' mute
-run bench --grid --model ./mute --resolutions 64 --runs 1 --svg /dev/null
+run bench --grid --model ./mute --resolutions 64 --runs 1 --svg one.svg
 check "one model at one resolution" is_success
 check "a table" grep -Eq '^mute +64( +[0-9.]+){6}$' out
+ln -s /dev/full full # were it replaced, only the link would go
+run bench --grid --model ./mute --resolutions 64 --runs 1 --svg full
+check "a full disk for the plot" is_error_line "full: cannot be written"
+check "what is no file stays what it is" [ -c full ]
 failure "no place for the plot" 1 "none/grid.svg: cannot be written" \
     bench --grid --model ./mute --svg none/grid.svg
 failure "one model of the grid is not there" 1 "./none" bench --grid ./mute ./none --svg left.svg
