@@ -62,6 +62,7 @@ typedef struct {
  * gemm_f32, gemm_bf16, gemm_int8: see gemm.h.
  * round_rows_bf16, round_rows_int8: x [n_rows, k], rows ldx floats apart, to what the tier's gemm
  * reads: out [n_rows], rows FASTVLM_ROUNDED_ROW_BYTES(k) apart, aligned to 4 bytes; scale [n_rows].
+ * round_rows_bf16 may round where x lies: out = x, rows of x as far apart as those of out.
  * gemm_int4, round_rows_int4: the same with weights of 4 bits; see gemm_int4.h.
  * yuv_to_rgbx, packed_to_rgbx: `n` pixels of a row to out [n, 4]; see picture.h.
  * resize_across: `n_rows` rows; resize_down: row `y` of the result, `n` bytes of it; see

@@ -4,6 +4,9 @@
  *
  *     scores [tile, n] = q [tile, head_dim] * transpose(keys);  out = softmax(scores) * values
  *
+ * For bf16 q is rounded into the scratch, and a row of probabilities where it lies, as soon as its
+ * softmax is computed: it is still in the cache then.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "nn/attention.h"
@@ -17,18 +20,22 @@
 
 typedef struct {
     const FastvlmCompute *compute;
+    const FastvlmAttention *attention;
     const float *qkv;
-    float *packed;
+    guint32 *packed;
     float *out;
-    int n_rows;
-    int n_heads;
-    int head_dim;
     int tile_rows;
 } AttentionRun;
 
-static int tile_rows(int n_rows)
+/** Floats of a row of scores: what a rounded row of them takes. */
+static gsize score_step(const FastvlmAttention *attention)
 {
-    return MIN(fastvlm_pad_rows(n_rows), MAX_TILE_ROWS);
+    return FASTVLM_ROUNDED_ROW_BYTES(attention->n_rows) / sizeof(float);
+}
+
+static int choose_tile_rows(const FastvlmAttention *attention)
+{
+    return MIN(fastvlm_pad_rows(attention->n_rows), MAX_TILE_ROWS);
 }
 
 static gsize pad_to_panels(int n)
@@ -36,71 +43,129 @@ static gsize pad_to_panels(int n)
     return ((gsize)n + PANEL - 1) / PANEL * PANEL;
 }
 
-gsize fastvlm_attention_scratch_size(int n_rows)
+/** Words of a column of `k` elements. */
+static gsize count_units(const FastvlmAttention *attention, int k)
 {
-    return (gsize)tile_rows(n_rows) * (gsize)n_rows;
+    return attention->is_bf16 ? FASTVLM_UNITS_BF16(k) : FASTVLM_UNITS_F32(k);
 }
 
-/** Floats of one head's packed keys; its values follow. */
-static gsize count_key_floats(int n_rows, int head_dim)
+/** Floats of a tile's scores; its rounded rows of q follow. */
+static gsize count_score_floats(const FastvlmAttention *attention)
 {
-    return pad_to_panels(n_rows) * (gsize)head_dim;
+    return (gsize)choose_tile_rows(attention) * score_step(attention);
 }
 
-static gsize count_head_floats(int n_rows, int head_dim)
+gsize fastvlm_attention_scratch_size(const FastvlmAttention *attention)
 {
-    return count_key_floats(n_rows, head_dim) + (gsize)n_rows * pad_to_panels(head_dim);
+    const gsize row = FASTVLM_ROUNDED_ROW_BYTES(attention->head_dim) / sizeof(float);
+
+    return count_score_floats(attention) + (gsize)choose_tile_rows(attention) * row;
 }
 
-gsize fastvlm_attention_packed_size(int n_rows, int n_heads, int head_dim)
+/** Words of one head's packed keys; its values follow. */
+static gsize count_key_words(const FastvlmAttention *attention)
 {
-    return (gsize)n_heads * count_head_floats(n_rows, head_dim);
+    return pad_to_panels(attention->n_rows) * count_units(attention, attention->head_dim);
+}
+
+static gsize count_head_words(const FastvlmAttention *attention)
+{
+    return count_key_words(attention) +
+           count_units(attention, attention->n_rows) * pad_to_panels(attention->head_dim);
+}
+
+gsize fastvlm_attention_packed_size(const FastvlmAttention *attention)
+{
+    return (gsize)attention->n_heads * count_head_words(attention);
+}
+
+/** Two elements of rising k in a word of bf16. */
+static guint32 pair_bf16(float low, float high)
+{
+    return fastvlm_bf16_from_f32(low) | (guint32)fastvlm_bf16_from_f32(high) << 16;
+}
+
+/** A row of keys to its column of a panel. */
+static void pack_key(const FastvlmAttention *attention, const float *k, guint32 *to)
+{
+    const int n = attention->head_dim;
+
+    if (attention->is_bf16)
+        for (int i = 0; i < n; i += 2)
+            to[i / 2 * PANEL] = pair_bf16(k[i], i + 1 < n ? k[i + 1] : 0.0f);
+    else
+        for (int i = 0; i < n; i++)
+            memcpy(&to[i * PANEL], &k[i], sizeof *to);
 }
 
 /** keys: panels of 16 rows [head_dim][16]. */
-static void pack_keys(const float *k, gsize step, int n_rows, int head_dim, float *packed)
+static void pack_keys(const FastvlmAttention *attention, const float *k, gsize step,
+                      guint32 *packed)
 {
-    memset(packed, 0, count_key_floats(n_rows, head_dim) * sizeof *packed);
-    for (int row = 0; row < n_rows; row++, k += step) {
-        float *to = packed + (gsize)(row / PANEL) * (gsize)head_dim * PANEL + row % PANEL;
+    const gsize n_units = count_units(attention, attention->head_dim);
 
-        for (int i = 0; i < head_dim; i++)
-            to[i * PANEL] = k[i];
-    }
+    memset(packed, 0, count_key_words(attention) * sizeof *packed);
+    for (int row = 0; row < attention->n_rows; row++, k += step)
+        pack_key(attention, k, packed + (gsize)(row / PANEL) * n_units * PANEL + row % PANEL);
+}
+
+/** `n` channels of one row of values, or of two that share words, to a panel. */
+static void pack_value(const FastvlmAttention *attention, const float *v, const float *next,
+                       gsize n, guint32 *to)
+{
+    memset(to, 0, PANEL * sizeof *to);
+    if (!attention->is_bf16)
+        memcpy(to, v, n * sizeof *to);
+    else if (next)
+        for (gsize i = 0; i < n; i++)
+            to[i] = pair_bf16(v[i], next[i]);
+    else
+        for (gsize i = 0; i < n; i++)
+            to[i] = pair_bf16(v[i], 0.0f);
 }
 
 /** values: panels of 16 channels [n_rows][16]. */
-static void pack_values(const float *v, gsize step, int n_rows, int head_dim, float *packed)
+static void pack_values(const FastvlmAttention *attention, const float *v, gsize step,
+                        guint32 *packed)
 {
-    for (int first = 0; first < head_dim; first += PANEL) {
-        const gsize n = (gsize)MIN(PANEL, head_dim - first);
+    const int n_together = attention->is_bf16 ? 2 : 1;
 
-        for (int row = 0; row < n_rows; row++, packed += PANEL) {
-            memcpy(packed, v + (gsize)row * step + first, n * sizeof *packed);
-            memset(packed + n, 0, (PANEL - n) * sizeof *packed);
+    for (int first = 0; first < attention->head_dim; first += PANEL) {
+        const gsize n = (gsize)MIN(PANEL, attention->head_dim - first);
+
+        for (int row = 0; row < attention->n_rows; row += n_together, packed += PANEL) {
+            const float *at = v + (gsize)row * step + first;
+
+            pack_value(attention, at, row + 1 < attention->n_rows ? at + step : NULL, n, packed);
         }
     }
+}
+
+static gsize count_channels(const AttentionRun *run)
+{
+    return (gsize)run->attention->n_heads * (gsize)run->attention->head_dim;
 }
 
 static void pack_head(int head, int worker, void *data)
 {
     const AttentionRun *run = data;
-    const gsize n_channels = (gsize)run->n_heads * (gsize)run->head_dim;
-    const float *k = run->qkv + n_channels + (gsize)head * (gsize)run->head_dim;
-    float *packed = run->packed + (gsize)head * count_head_floats(run->n_rows, run->head_dim);
+    const FastvlmAttention *attention = run->attention;
+    const gsize n_channels = count_channels(run);
+    const float *k = run->qkv + n_channels + (gsize)head * (gsize)attention->head_dim;
+    guint32 *packed = run->packed + (gsize)head * count_head_words(attention);
 
-    pack_keys(k, 3 * n_channels, run->n_rows, run->head_dim, packed);
-    pack_values(k + n_channels, 3 * n_channels, run->n_rows, run->head_dim,
-                packed + count_key_floats(run->n_rows, run->head_dim));
+    pack_keys(attention, k, 3 * n_channels, packed);
+    pack_values(attention, k + n_channels, 3 * n_channels, packed + count_key_words(attention));
 }
 
-static void multiply(const AttentionRun *run, const float *a, gsize lda, const float *packed,
+static void multiply(const AttentionRun *run, const float *a, gsize lda, const guint32 *packed,
                      int n_rows, int n_columns, int k, float *c, gsize ldc)
 {
+    const FastvlmKernels *kernels = run->compute->kernels;
     const FastvlmGemm gemm = {
         .a = a,
         .lda = lda,
-        .b = (const uint32_t *)packed,
+        .b = packed,
         .c = c,
         .ldc = ldc,
         .n_rows = n_rows,
@@ -108,65 +173,81 @@ static void multiply(const AttentionRun *run, const float *a, gsize lda, const f
         .k = k,
     };
 
-    run->compute->kernels->gemm_f32(&gemm);
+    (run->attention->is_bf16 ? kernels->gemm_bf16 : kernels->gemm_f32)(&gemm);
 }
 
+/** Scores to probabilities, rounded where they are to be multiplied as bf16. */
 static void soften(const AttentionRun *run, int n_rows, float *scores)
 {
-    for (int i = 0; i < n_rows; i++)
-        run->compute->kernels->softmax_f32(scores + (gsize)i * (gsize)run->n_rows,
-                                           (size_t)run->n_rows);
+    const FastvlmKernels *kernels = run->compute->kernels;
+    const int n = run->attention->n_rows;
+    const gsize step = score_step(run->attention);
+
+    for (int i = 0; i < n_rows; i++, scores += step) {
+        kernels->softmax_f32(scores, (size_t)n);
+        if (run->attention->is_bf16)
+            kernels->round_rows_bf16(scores, step, 1, n, scores);
+    }
 }
 
 static void run_tile(int item, int worker, void *data)
 {
     const AttentionRun *run = data;
-    const int n_tiles = (run->n_rows + run->tile_rows - 1) / run->tile_rows;
+    const FastvlmAttention *attention = run->attention;
+    const int n = attention->n_rows, head_dim = attention->head_dim;
+    const int n_tiles = (n + run->tile_rows - 1) / run->tile_rows;
     const int head = item / n_tiles;
     const int row = item % n_tiles * run->tile_rows;
-    const int n_rows = MIN(run->tile_rows, run->n_rows - row);
-    const gsize n_channels = (gsize)run->n_heads * (gsize)run->head_dim;
-    const gsize column = (gsize)head * (gsize)run->head_dim;
-    const float *keys = run->packed + (gsize)head * count_head_floats(run->n_rows, run->head_dim);
-    float *scores = run->compute->scratch[worker]; /* [tile_rows, n_rows] */
+    const int n_rows = MIN(run->tile_rows, n - row);
+    const gsize n_channels = count_channels(run);
+    const gsize column = (gsize)head * (gsize)head_dim;
+    const guint32 *keys = run->packed + (gsize)head * count_head_words(attention);
+    const float *q = run->qkv + (gsize)row * 3 * n_channels + column;
+    float *scores = run->compute->scratch[worker]; /* [tile_rows, score_step] */
+    float *rounded = scores + count_score_floats(attention);
 
-    multiply(run, run->qkv + (gsize)row * 3 * n_channels + column, 3 * n_channels, keys, n_rows,
-             run->n_rows, run->head_dim, scores, (gsize)run->n_rows);
+    if (attention->is_bf16) {
+        run->compute->kernels->round_rows_bf16(q, 3 * n_channels, n_rows, head_dim, rounded);
+        q = rounded;
+    }
+    multiply(run, q, 3 * n_channels, keys, n_rows, n, head_dim, scores, score_step(attention));
     soften(run, n_rows, scores);
-    multiply(run, scores, (gsize)run->n_rows, keys + count_key_floats(run->n_rows, run->head_dim),
-             n_rows, run->head_dim, run->n_rows, run->out + (gsize)row * n_channels + column,
-             n_channels);
+    multiply(run, scores, score_step(attention), keys + count_key_words(attention), n_rows,
+             head_dim, n, run->out + (gsize)row * n_channels + column, n_channels);
 }
 
-/** The same by OpenBLAS, which packs for itself. */
+/** The same in f32 by OpenBLAS, which packs for itself. */
 static void run_blas_tile(int item, int worker, void *data)
 {
     const AttentionRun *run = data;
-    const int head = item % run->n_heads;
-    const int row = item / run->n_heads * run->tile_rows;
-    const int n_rows = MIN(run->tile_rows, fastvlm_pad_rows(run->n_rows) - row);
-    const gsize n_channels = (gsize)run->n_heads * (gsize)run->head_dim;
+    const FastvlmAttention *attention = run->attention;
+    const int n = attention->n_rows, head_dim = attention->head_dim;
+    const int head = item % attention->n_heads;
+    const int row = item / attention->n_heads * run->tile_rows;
+    const int n_rows = MIN(run->tile_rows, fastvlm_pad_rows(n) - row);
+    const gsize n_channels = count_channels(run);
     const gsize step = 3 * n_channels;
-    const float *q = run->qkv + (gsize)head * (gsize)run->head_dim + (gsize)row * step;
-    const float *k = run->qkv + n_channels + (gsize)head * (gsize)run->head_dim;
-    float *scores = run->compute->scratch[worker]; /* [tile_rows, n_rows] */
+    const float *q = run->qkv + (gsize)head * (gsize)head_dim + (gsize)row * step;
+    const float *k = run->qkv + n_channels + (gsize)head * (gsize)head_dim;
+    float *scores = run->compute->scratch[worker]; /* [tile_rows, score_step] */
 
-    fastvlm_blas_multiply_nt(n_rows, run->n_rows, run->head_dim, q, step, k, step, scores,
-                             (gsize)run->n_rows);
+    fastvlm_blas_multiply_nt(n_rows, n, head_dim, q, step, k, step, scores, score_step(attention));
     soften(run, n_rows, scores);
     fastvlm_blas_multiply_nn(
-        n_rows, run->head_dim, run->n_rows, scores, (gsize)run->n_rows, k + n_channels, step,
-        run->out + (gsize)row * n_channels + (gsize)head * (gsize)run->head_dim, n_channels);
+        n_rows, head_dim, n, scores, score_step(attention), k + n_channels, step,
+        run->out + (gsize)row * n_channels + (gsize)head * (gsize)head_dim, n_channels);
 }
 
-gboolean fastvlm_attention_run(const FastvlmCompute *compute, const float *qkv, int n_rows,
-                               int n_heads, int head_dim, float *packed, float *out, GError **error)
+gboolean fastvlm_attention_run(const FastvlmCompute *compute, const FastvlmAttention *attention,
+                               const float *qkv, float *packed, float *out, GError **error)
 {
-    AttentionRun run = {compute, qkv, packed, out, n_rows, n_heads, head_dim, tile_rows(n_rows)};
-    const int n_tiles = (n_rows + run.tile_rows - 1) / run.tile_rows;
+    AttentionRun run = {compute,           attention, qkv,
+                        (guint32 *)packed, out,       choose_tile_rows(attention)};
+    const int n_tiles = (attention->n_rows + run.tile_rows - 1) / run.tile_rows;
 
-    if (compute->use_blas)
-        return fastvlm_compute_run(compute, n_tiles * n_heads, run_blas_tile, &run, error);
-    return fastvlm_compute_run(compute, n_heads, pack_head, &run, error) &&
-           fastvlm_compute_run(compute, n_tiles * n_heads, run_tile, &run, error);
+    if (compute->use_blas && !attention->is_bf16)
+        return fastvlm_compute_run(compute, n_tiles * attention->n_heads, run_blas_tile, &run,
+                                   error);
+    return fastvlm_compute_run(compute, attention->n_heads, pack_head, &run, error) &&
+           fastvlm_compute_run(compute, n_tiles * attention->n_heads, run_tile, &run, error);
 }

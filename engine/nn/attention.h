@@ -3,7 +3,9 @@
  *
  *     out [n, C] = concat over heads of softmax(q * transpose(k)) * v
  *
- * q, k and v come side by side from one linear layer, the scale 1 / sqrt(head_dim) already in q.
+ * q, k and v come side by side from one linear layer, the scale 1 / sqrt(head_dim) already in q. Beside
+ * layers that round, both products round too: q, k, v and the probabilities to bf16, sums in f32, on every
+ * processor. The softmax is f32.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -12,11 +14,18 @@
 
 #include "nn/compute.h"
 
+typedef struct {
+    int n_rows; /* pixels */
+    int n_heads;
+    int head_dim;
+    gboolean is_bf16; /* else f32 */
+} FastvlmAttention;
+
 /** Floats of scratch memory fastvlm_attention_run() needs of each thread. */
-gsize fastvlm_attention_scratch_size(int n_rows);
+gsize fastvlm_attention_scratch_size(const FastvlmAttention *attention);
 
 /** Floats of the memory for packed keys and values, which all threads share. */
-gsize fastvlm_attention_packed_size(int n_rows, int n_heads, int head_dim);
+gsize fastvlm_attention_packed_size(const FastvlmAttention *attention);
 
 /**
  * @param qkv       [padded rows, 3 * n_heads * head_dim]: q, k, v, each [n_heads, head_dim]
@@ -24,8 +33,7 @@ gsize fastvlm_attention_packed_size(int n_rows, int n_heads, int head_dim);
  * @param out       [padded rows, n_heads * head_dim]
  * Errors: CANCELLED.
  */
-gboolean fastvlm_attention_run(const FastvlmCompute *compute, const float *qkv, int n_rows,
-                               int n_heads, int head_dim, float *packed, float *out,
-                               GError **error);
+gboolean fastvlm_attention_run(const FastvlmCompute *compute, const FastvlmAttention *attention,
+                               const float *qkv, float *packed, float *out, GError **error);
 
 #endif

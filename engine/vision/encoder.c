@@ -89,9 +89,15 @@ static gsize count_floats(int side, int n_channels)
     return (gsize)fastvlm_pad_rows(side * side) * (gsize)n_channels;
 }
 
-static int count_heads(const FastvlmVisionStage *stage)
+/** The attention of a stage's blocks, over a picture of this side. */
+static FastvlmAttention get_attention(const FastvlmVisionStage *stage, int side)
 {
-    return stage->n_channels / FASTVLM_VISION_HEAD_DIM;
+    return (FastvlmAttention){
+        .n_rows = side * side,
+        .n_heads = stage->n_channels / FASTVLM_VISION_HEAD_DIM,
+        .head_dim = FASTVLM_VISION_HEAD_DIM,
+        .is_bf16 = fastvlm_matrix_is_rounding(&stage->blocks[0].qkv.matrix),
+    };
 }
 
 /** Floats of scratch that a stripe needs. */
@@ -122,11 +128,11 @@ static void measure(const FastvlmVisionWeights *weights, int resolution, gsize *
         *n_wide = MAX(*n_wide, fastvlm_conv_ffn_hidden_size(ffn, side, side));
         *n_scratch = MAX(*n_scratch, fastvlm_conv_ffn_scratch_size(ffn, side, side));
         if (stage->has_attention) {
-            *n_wide =
-                MAX(*n_wide, count_floats(side, 4 * stage->n_channels) +
-                                 fastvlm_attention_packed_size(side * side, count_heads(stage),
-                                                               FASTVLM_VISION_HEAD_DIM));
-            *n_scratch = MAX(*n_scratch, fastvlm_attention_scratch_size(side * side));
+            const FastvlmAttention attention = get_attention(stage, side);
+
+            *n_wide = MAX(*n_wide, count_floats(side, 4 * stage->n_channels) +
+                                       fastvlm_attention_packed_size(&attention));
+            *n_scratch = MAX(*n_scratch, fastvlm_attention_scratch_size(&attention));
         }
     }
 }
@@ -266,9 +272,11 @@ static gboolean run_ffn(Encode *encode, const FastvlmConvFfn *ffn, GError **erro
 }
 
 /** x += proj(attention(qkv(LayerNorm(x)))); y and `wide` hold what is between. */
-static gboolean run_attention(Encode *encode, const FastvlmVisionBlock *block, GError **error)
+static gboolean run_attention(Encode *encode, const FastvlmVisionStage *stage,
+                              const FastvlmVisionBlock *block, GError **error)
 {
-    const int n_rows = encode->side * encode->side;
+    const FastvlmAttention attention = get_attention(stage, encode->side);
+    const int n_rows = attention.n_rows;
     const int n_channels = block->proj.matrix.n_out;
     float *qkv = encode->state->wide;
     float *attended = qkv + count_floats(encode->side, 3 * n_channels);
@@ -277,8 +285,7 @@ static gboolean run_attention(Encode *encode, const FastvlmVisionBlock *block, G
     if (!fastvlm_norm_run(encode->compute, encode->x, NULL, LAYER_NORM_EPSILON, n_rows, n_channels,
                           encode->y, error) ||
         !fastvlm_linear_run(encode->compute, &block->qkv, encode->y, n_rows, NULL, qkv, error) ||
-        !fastvlm_attention_run(encode->compute, qkv, n_rows, n_channels / FASTVLM_VISION_HEAD_DIM,
-                               FASTVLM_VISION_HEAD_DIM, packed, attended, error) ||
+        !fastvlm_attention_run(encode->compute, &attention, qkv, packed, attended, error) ||
         !fastvlm_linear_run(encode->compute, &block->proj, attended, n_rows, encode->x, encode->y,
                             error))
         return FALSE;
@@ -293,7 +300,7 @@ static gboolean run_stage(Encode *encode, const FastvlmVisionStage *stage, GErro
     for (int i = 0; i < stage->n_blocks; i++) {
         const FastvlmVisionBlock *block = &stage->blocks[i];
 
-        if (!(stage->has_attention ? run_attention(encode, block, error)
+        if (!(stage->has_attention ? run_attention(encode, stage, block, error)
                                    : run_conv(encode, &block->mixer, FALSE, error)) ||
             !run_ffn(encode, &block->ffn, error))
             return FALSE;

@@ -218,6 +218,27 @@ static void check_rows_alone(Type type, const FastvlmGemm *gemm, int first, int 
         }
 }
 
+/** Rows that are rounded where they lie: the same bytes. */
+static void check_rounding_in_place(const FastvlmGemm *gemm)
+{
+    const size_t step = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(float);
+    float *rows = (float *)(void *)rounded[0] + 1;
+    FastvlmGemm same = *gemm;
+
+    for (size_t row = 0; row < (size_t)gemm->n_rows; row++)
+        memcpy(rows + row * step, a + 1 + row * gemm->lda, (size_t)gemm->k * sizeof *a);
+    tier->round_rows_bf16(rows, step, gemm->n_rows, gemm->k, rows);
+    same.a = rows;
+    same.c = expected + 1;
+    tier->gemm_bf16(&same);
+    for (size_t row = 0; row < (size_t)gemm->n_rows; row++)
+        if (memcmp(expected + 1 + row * gemm->ldc, found + 1 + row * gemm->ldc,
+                   (size_t)gemm->n_columns * sizeof *found) != 0) {
+            fail("rows differ by where they were rounded", BF16, gemm);
+            return;
+        }
+}
+
 /** a and weights are set. */
 static void check_product(Type type, int n_rows, int n_columns, int k)
 {
@@ -248,6 +269,8 @@ static void check_product(Type type, int n_rows, int n_columns, int k)
         check_rows_alone(type, &gemm, row, 1);
     if (n_rows > 3)
         check_rows_alone(type, &gemm, 1, n_rows - 2);
+    if (type == BF16)
+        check_rounding_in_place(&gemm);
 }
 
 static void check_random(Type type, int n_rows, int n_columns, int k)
