@@ -108,13 +108,14 @@ else
     exit 1
 fi
 
-# Quiet but for what goes wrong.
+# Quiet but for what goes wrong. A machine that has just started may hold apt's lock for its upgrades.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt_get()
 {
     "${as_root[@]}" DEBIAN_FRONTEND=noninteractive PATH="$PATH" LC_ALL=C.UTF-8 \
-        apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1
+        apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" \
+        </dev/null >"$log" 2>&1
 }
 
 if ! apt_get update; then
