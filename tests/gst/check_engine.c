@@ -147,10 +147,24 @@ static void test_two_elements(void)
     g_free(text);
 }
 
+/* How long a large picture takes when nobody stops it. */
+static double time_large_picture(void)
+{
+    Fixture *fixture = start("resolution=4096 threads=1 mode=complete", RGB_CAPS);
+
+    gst_harness_push(fixture->harness, make_picture(1, 0));
+    const gint64 start_us = g_get_monotonic_time();
+    gst_harness_push(fixture->harness, make_picture(2, GST_SECOND));
+    const double ms = ms_since(start_us);
+    fixture_free(fixture);
+    return ms;
+}
+
 /* A state change comes back soon while the engine is in the middle of a large picture. */
 static void test_stops_soon(void)
 {
-    Fixture *fixture = start("resolution=2048", RGB_CAPS);
+    const double whole_ms = time_large_picture();
+    Fixture *fixture = start("resolution=4096 threads=1", RGB_CAPS);
 
     gst_harness_push(fixture->harness, make_picture(1, 0));
     while (count_messages(fixture, GST_MESSAGE_PROGRESS, NULL) < 2) {
@@ -159,13 +173,13 @@ static void test_stops_soon(void)
     g_usleep(50000);
     const gint64 start_us = g_get_monotonic_time();
     gst_element_set_state(fixture->harness->element, GST_STATE_NULL);
-    g_test_message("stopped within %.1f ms", ms_since(start_us));
-    g_assert_cmpfloat(ms_since(start_us), <, 300);
+    g_test_message("stopped within %.1f ms of %.1f", ms_since(start_us), whole_ms);
+    g_assert_cmpfloat(ms_since(start_us), <, whole_ms / 2);
     g_assert_cmpuint(get_stat(fixture, "captions"), ==, 0);
     fixture_free(fixture);
     /* On a busy machine the engine may be later than that; it winds up all the same. */
     while (gst_fastvlm_models_count() > 0) {
-        g_assert_cmpfloat(ms_since(start_us), <, 20000);
+        g_assert_cmpfloat(ms_since(start_us), <, PATIENCE_US / 1000);
         g_usleep(1000);
     }
 }
@@ -201,6 +215,9 @@ static void test_cut_short(void)
 
 /* ---- whole pipelines ---- */
 
+#define THIRTY "num-buffers=30"
+#define ENDLESS "is-live=true"
+
 typedef struct {
     guint n_finals;
     guint n_errors;
@@ -223,13 +240,14 @@ static void note_message(Outcome *outcome, GstMessage *message)
     }
 }
 
-/* Runs a line to its end, a minute at most. */
+/* Runs a line to its end, a minute at most; one without an end until there is a caption. */
 static Outcome run_line(const char *line)
 {
     const gint64 deadline = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
     Outcome outcome = {0};
     GError *error = NULL;
     GstElement *pipeline = gst_parse_launch(line, &error);
+    const gboolean endless = strstr(line, ENDLESS) != NULL;
     gboolean ended = FALSE;
 
     g_assert_no_error(error);
@@ -244,6 +262,9 @@ static Outcome run_line(const char *line)
             ended = GST_MESSAGE_TYPE(message) == GST_MESSAGE_EOS || outcome.n_errors > 0;
             gst_message_unref(message);
         }
+        if (endless && outcome.n_finals > 0) {
+            gst_element_send_event(pipeline, gst_event_new_eos());
+        }
     }
     gst_element_set_state(pipeline, GST_STATE_NULL);
     gst_object_unref(bus);
@@ -251,18 +272,19 @@ static Outcome run_line(const char *line)
     return outcome;
 }
 
-static char *make_line(const char *properties, const char *before, const char *after)
+static char *make_line(const char *source, const char *properties, const char *before,
+                       const char *after)
 {
-    return g_strdup_printf("videotestsrc num-buffers=30 ! video/x-raw, width=320, height=240, "
+    return g_strdup_printf("videotestsrc %s ! video/x-raw, width=320, height=240, "
                            "framerate=15/1 ! %s fastvlmcaption model-path=%s max-tokens=6 %s ! %s "
                            "fakesink",
-                           before, directory, properties, after);
+                           source, before, directory, properties, after);
 }
 
 /* A file's worth of frames, one caption a second, each in its place. */
 static void test_pipeline_complete(void)
 {
-    char *line = make_line("mode=complete", "", "");
+    char *line = make_line(THIRTY, "mode=complete", "", "");
     Outcome outcome = run_line(line);
 
     g_assert_cmpuint(outcome.n_errors, ==, 0);
@@ -277,7 +299,8 @@ static void test_pipeline_two(void)
     char *second = g_strdup_printf("videoconvert ! fastvlmcaption model-path=%s max-tokens=4 "
                                    "mode=complete overlay=true !",
                                    directory);
-    char *line = make_line("mode=complete", "videoconvert ! video/x-raw, format=NV12 !", second);
+    char *line =
+        make_line(THIRTY, "mode=complete", "videoconvert ! video/x-raw, format=NV12 !", second);
     Outcome outcome = run_line(line);
 
     g_assert_cmpuint(outcome.n_errors, ==, 0);
@@ -287,10 +310,10 @@ static void test_pipeline_two(void)
     g_free(second);
 }
 
-/* A stream shorter than the load ends with a caption all the same. */
+/* A stream that has no end by itself is captioned, and ends when it is told to. */
 static void test_pipeline_live(void)
 {
-    char *line = make_line("mode=live", "", "");
+    char *line = make_line(ENDLESS, "mode=live", "", "");
     Outcome outcome = run_line(line);
 
     g_assert_cmpuint(outcome.n_errors, ==, 0);

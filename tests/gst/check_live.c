@@ -28,27 +28,27 @@ static int compare_doubles(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* A frame passes in well under a frame's time while the model takes half a second for one. */
+/* A frame passes in well under a frame's time while the model takes far longer for one. */
 static void test_never_blocks(void)
 {
     Fixture *fixture = fixture_new("interval=100000000", CAPS);
     enum { N = 60 };
     double took_ms[N];
 
-    fake.encode_ms = 500;
+    fake.encode_ms = STALL_MS;
     await_model(fixture);
     for (int i = 0; i < N; i++) {
         GstBuffer *frame = make_frame(CAPS, 0x808080, (GstClockTime)i * GST_SECOND / 60);
         const gint64 start = g_get_monotonic_time();
         g_assert_cmpint(gst_harness_push(fixture->harness, frame), ==, GST_FLOW_OK);
         took_ms[i] = ms_since(start);
+        assert_prompt(start);
         g_usleep(1000000 / 60);
     }
     qsort(took_ms, N, sizeof took_ms[0], compare_doubles);
     g_test_message("push: median %.3f ms, longest %.3f ms", took_ms[N / 2], took_ms[N - 1]);
-    g_assert_cmpfloat(took_ms[N / 2], <, 2);
-    g_assert_cmpfloat(took_ms[N - 1], <, 100);
-    g_assert_cmpuint(fake_get_record().n_encodes, >=, 2);
+    g_assert_cmpfloat(took_ms[N / 2], <, 1000.0 / 60);
+    g_assert_true(fake_wait_encodes(1));
     g_assert_cmpuint(gst_harness_buffers_received(fixture->harness), ==, N);
     fixture_free(fixture);
 }

@@ -102,14 +102,13 @@ static GstProgressType wait_progress(Fixture *fixture)
 /* While a model loads, video of mode live flows, and the bus is told how far it is. */
 static void test_slow_load(void)
 {
-    fake.load_ms = 1000;
+    fake.load_ms = 2000;
     Fixture *fixture = fixture_new("interval=40000000", CAPS);
-    const gint64 start = g_get_monotonic_time();
 
     for (guint i = 0; i < 10; i++) {
         g_assert_cmpint(push_frame(fixture, 0x808080, i * FRAME_DURATION), ==, GST_FLOW_OK);
     }
-    g_assert_cmpfloat(ms_since(start), <, 300);
+    g_assert_cmpuint(fake_get_record().n_models, ==, 0);
     g_assert_cmpuint(gst_harness_buffers_received(fixture->harness), ==, 10);
     g_assert_cmpint(wait_progress(fixture), ==, GST_PROGRESS_TYPE_START);
     GstProgressType type;
@@ -119,7 +118,7 @@ static void test_slow_load(void)
     }
     g_assert_cmpint(type, ==, GST_PROGRESS_TYPE_COMPLETE);
     g_assert_cmpuint(n_continues, >=, 1);
-    g_assert_cmpuint(n_continues, <=, 8);
+    g_assert_cmpuint(n_continues, <, 20);
     /* The newest frame of those that came meanwhile. */
     g_assert_cmpuint(get_uint64(wait_caption(fixture, "final"), "pts"), ==, 9 * FRAME_DURATION);
     /* That samples were replaced meanwhile is no falling behind. */

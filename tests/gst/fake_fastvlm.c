@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define STEP_MS 2
+#define PATIENCE_US (30 * G_TIME_SPAN_SECOND)
 
 struct _FastvlmModel {
     gint refs;
@@ -36,7 +37,7 @@ G_DEFINE_QUARK(fastvlm - error - quark, fastvlm_error)
 
 void fake_reset(void)
 {
-    const gint64 deadline = g_get_monotonic_time() + 2 * G_TIME_SPAN_SECOND;
+    const gint64 deadline = g_get_monotonic_time() + PATIENCE_US;
 
     g_mutex_lock(&lock);
     /* A cancelled load, or caption, that the element did not wait for ends by itself. */
@@ -80,9 +81,17 @@ void fake_hold(gboolean hold)
     g_mutex_unlock(&lock);
 }
 
+void fake_set_deaf(gint ms)
+{
+    g_mutex_lock(&lock);
+    fake.deaf = ms;
+    g_cond_broadcast(&changed);
+    g_mutex_unlock(&lock);
+}
+
 gboolean fake_wait_encodes(guint n)
 {
-    const gint64 deadline = g_get_monotonic_time() + 5 * G_TIME_SPAN_SECOND;
+    const gint64 deadline = g_get_monotonic_time() + PATIENCE_US;
     gboolean in_time = TRUE;
 
     g_mutex_lock(&lock);

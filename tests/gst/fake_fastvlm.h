@@ -61,7 +61,7 @@ typedef struct {
 /** Read at every step; plain stores are fine while nothing runs. */
 extern FakeKnobs fake;
 
-/** All knobs and counts to their defaults; no model may be alive for longer than two seconds. */
+/** All knobs and counts to their defaults; no model may be alive for longer than half a minute. */
 void fake_reset(void);
 
 FakeRecord fake_get_record(void);
@@ -72,7 +72,10 @@ FakePicture fake_get_picture(void);
 /** While held, encoding waits (and may be cancelled). */
 void fake_hold(gboolean hold);
 
-/** Waits until `n` encodes have started; FALSE after five seconds. */
+/** Sets fake.deaf, also while the model runs. */
+void fake_set_deaf(gint ms);
+
+/** Waits until `n` encodes have started; FALSE after half a minute. */
 gboolean fake_wait_encodes(guint n);
 
 #endif

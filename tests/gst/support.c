@@ -12,8 +12,6 @@
 /* A message that a test has been given; above the flags that GstMessage has. */
 #define TAKEN (GST_MINI_OBJECT_FLAG_LAST << 8)
 
-#define PATIENCE_US (5 * G_TIME_SPAN_SECOND)
-
 void support_init(int *argc, char ***argv)
 {
     g_test_init(argc, argv, NULL);

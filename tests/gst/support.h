@@ -14,6 +14,12 @@
 
 #include "fake_fastvlm.h"
 
+/** What surely comes is waited for as long as this; what comes late only slows a test down. */
+#define PATIENCE_US (30 * G_TIME_SPAN_SECOND)
+
+/** How long a fake model takes that somebody must not wait for. */
+#define STALL_MS 10000
+
 #define FRAME_DURATION (GST_SECOND / 25)
 
 /** I420, 64x48, 25 frames a second. */
@@ -48,7 +54,7 @@ GstBuffer *make_frame(const char *caps, guint rgb, GstClockTime pts);
 GstFlowReturn push_frame(Fixture *fixture, guint rgb, GstClockTime pts);
 
 /**
- * Waits, five seconds at most, for a message of `type` (and of that structure's name where not
+ * Waits, PATIENCE_US at most, for a message of `type` (and of that structure's name where not
  * NULL) that no earlier call has returned. NULL if none came.
  */
 GstMessage *wait_message(Fixture *fixture, GstMessageType type, const char *name);
@@ -72,9 +78,15 @@ guint64 get_stat(Fixture *fixture, const char *field);
 /** The caption meta's structure on a buffer, or NULL. */
 const GstStructure *get_meta(GstBuffer *buffer);
 
-/** Waits, five seconds at most, until a stat has that value. */
+/** Waits, PATIENCE_US at most, until a stat has that value. */
 gboolean wait_stat(Fixture *fixture, const char *field, guint64 value);
 
 double ms_since(gint64 start_us);
+
+/**
+ * Checks that what began at `start_us` waited for nobody. What it must not wait for takes STALL_MS or
+ * is held, so that no slow machine is taken for a stall.
+ */
+#define assert_prompt(start_us) g_assert_cmpfloat(ms_since(start_us), <, STALL_MS / 2)
 
 #endif

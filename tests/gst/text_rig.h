@@ -12,7 +12,6 @@
 #include "gstfastvlmtextpad.h"
 #include "support.h"
 
-#define PATIENCE_US (5 * G_TIME_SPAN_SECOND)
 #define QUIET_US (40 * G_TIME_SPAN_MILLISECOND)
 #define MS GST_MSECOND
 #define LIVE GST_CLOCK_TIME_NONE
