@@ -16,6 +16,12 @@ for name in $commands; do
     check "--help lists $name" grep -q "^  $name " out
 done
 
+if [ "$HAVE_PULL" = no ]; then
+    check "--help says that there is no pull" grep -q '^  pull .*not in this build' out
+    failure "pull is not in this build" 1 "built without libcurl and libarchive" pull 0.5b
+    check "and the line says what to do" grep -q 'name its directory with --model' err
+fi
+
 narrow() { [ "$(awk 'length > 80' out | wc -l)" -eq 0 ]; }
 for name in $commands; do
     run "$name" --help
