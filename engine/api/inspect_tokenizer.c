@@ -51,8 +51,8 @@ static gboolean scan_vocab(const char *path, int *size, GError **error)
     *size = find_size(bytes, bytes + n_bytes);
     if (*size >= 0)
         return TRUE;
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: an id of %d or more", path,
-                FASTVLM_VOCAB_MAX_SIZE);
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                "%s: an id of %d or more, expected less", path, FASTVLM_VOCAB_MAX_SIZE);
     return FALSE;
 }
 

@@ -32,7 +32,8 @@ int fastvlm_file_open(const char *path, guint64 *n_bytes, GError **error)
     }
     struct stat status;
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: not a regular file", path);
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ,
+                    "%s: not a regular file, expected one", path);
         close(fd);
         return -1;
     }
@@ -104,7 +105,7 @@ json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *
     }
     if (!json_is_object(object)) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: expected a JSON object at the top", path);
+                    "%s: found an array, expected a JSON object at the top", path);
         json_decref(object);
         return NULL;
     }
@@ -136,6 +137,20 @@ void fastvlm_file_add_status(const struct stat *status, GChecksum *sum)
                         (gint64)status->st_mtim.tv_sec, (long)status->st_mtim.tv_nsec);
 
     g_checksum_update(sum, (const guchar *)text, -1);
+}
+
+char *fastvlm_text_spell(const json_t *value)
+{
+    if (value == NULL)
+        return g_strdup("nothing");
+    if (json_is_string(value))
+        return fastvlm_text_quote(json_string_value(value));
+    if (json_is_object(value) || json_is_array(value))
+        return g_strdup(json_is_object(value) ? "an object" : "an array");
+    char *dumped = json_dumps(value, JSON_ENCODE_ANY);
+    char *text = g_strdup(dumped != NULL ? dumped : "?");
+    free(dumped);
+    return text;
 }
 
 char *fastvlm_text_quote(const char *text)

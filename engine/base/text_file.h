@@ -63,6 +63,9 @@ json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *
 /** Adds device, inode, size and time of the last change to `sum`. */
 void fastvlm_file_add_status(const struct stat *status, GChecksum *sum);
 
+/** What a value is, for a message: quoted, a number, "an object", "nothing"; free with g_free(). */
+char *fastvlm_text_spell(const json_t *value);
+
 /** `text` for a message: escaped, shortened, in double quotes; free with g_free(). */
 char *fastvlm_text_quote(const char *text);
 

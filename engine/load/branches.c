@@ -219,10 +219,13 @@ static gboolean take_norm(Search *search, const char *prefix, Term *term)
 {
     for (int i = 0; i < N_NORMS; i++) {
         term->norm[i] = take(search, prefix, norm_suffixes[i]);
-        if (!term->norm[i])
-            return fail(search, prefix,
-                        "branches of training with a BatchNorm that lacks one of .weight, .bias, "
-                        ".running_mean, .running_var");
+        if (!term->norm[i]) {
+            g_autofree char *problem = g_strdup_printf(
+                "branches of training with a BatchNorm without %s, expected .weight, "
+                ".bias, .running_mean and .running_var",
+                norm_suffixes[i]);
+            return fail(search, prefix, problem);
+        }
     }
     return TRUE;
 }
@@ -231,7 +234,7 @@ static Term *add(Search *search, Module *module, const char *prefix)
 {
     if (module->n_terms < MAX_TERMS)
         return &module->terms[module->n_terms++];
-    fail(search, prefix, "more branches of training than 16");
+    fail(search, prefix, "more branches of training, expected at most 16");
     return NULL;
 }
 
@@ -291,9 +294,11 @@ static gboolean add_rep_mixer(Search *search, Module *module, const char *prefix
         module->terms[i].scale = scale;
         module->terms[i].is_subtracted = i >= n_mixed;
     }
-    return n_mixed > 1 && module->n_terms > n_mixed
-               ? TRUE
-               : fail(search, prefix, "expected branches of training under both .mixer and .norm");
+    if (n_mixed > 1 && module->n_terms > n_mixed)
+        return TRUE;
+    return fail(search, prefix,
+                n_mixed > 1 ? "no branches of training under .norm, expected some as under .mixer"
+                            : "no branches of training under .mixer, expected some");
 }
 
 static gboolean add_large_kernel(Search *search, Module *module, const char *prefix)
@@ -368,22 +373,39 @@ static gboolean find_sizes(Module *module)
     return module->size > 0;
 }
 
+/** The first tensor of a branch that has another type or size than it should, or NULL. */
+static const FastvlmTensorView *find_misfit(const Term *term, const Module *module)
+{
+    if (!is_kernel(term->kernel, module))
+        return term->kernel;
+    if (!is_vector(term->bias, module->n_out))
+        return term->bias;
+    if (!is_vector(term->scale, module->n_out))
+        return term->scale;
+    for (int k = 0; k < N_NORMS; k++)
+        if (!is_vector(term->norm[k], module->n_out))
+            return term->norm[k];
+    return NULL;
+}
+
 static gboolean check_module(Search *search, Module *module, const char *name)
 {
-    gboolean fits = find_sizes(module);
+    const FastvlmTensorView *misfit = NULL;
+    const gboolean has_sizes = find_sizes(module);
+    g_autofree char *found = NULL;
+    g_autofree char *problem = NULL;
 
-    for (int i = 0; fits && i < module->n_terms; i++) {
-        const Term *term = &module->terms[i];
-
-        fits = is_kernel(term->kernel, module) && is_vector(term->bias, module->n_out) &&
-               is_vector(term->scale, module->n_out);
-        for (int k = 0; fits && k < N_NORMS; k++)
-            fits = is_vector(term->norm[k], module->n_out);
-    }
-    return fits || fail(search, name,
-                        "its branches of training do not fit one another: expected convolutions "
-                        "[n, n_in, k, k] with odd k of equal n and n_in, and BatchNorms of n, in "
-                        "BF16, F16 or F32");
+    for (int i = 0; has_sizes && !misfit && i < module->n_terms; i++)
+        misfit = find_misfit(&module->terms[i], module);
+    if (has_sizes && !misfit)
+        return TRUE;
+    found = fastvlm_view_spell(misfit);
+    problem = g_strdup_printf("its branches of training do not fit one another: %s%s%s, expected "
+                              "convolutions [n, n_in, k, k] with odd k of equal n and n_in, and "
+                              "BatchNorms of n, in BF16, F16 or F32",
+                              misfit ? misfit->name : "no convolution", misfit ? " is " : "",
+                              misfit ? found : "");
+    return fail(search, name, problem);
 }
 
 /* --- joining ----------------------------------------------------------------------------------- */

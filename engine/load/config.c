@@ -32,24 +32,6 @@ typedef struct {
     const char *section; /* what its keys stand in, as "text_config.", or "" */
 } Source;
 
-/** A value as it stands in the file, shortened; free with g_free(). */
-static char *spell(const json_t *value)
-{
-    g_autofree char *text = NULL;
-    char *dumped;
-
-    if (!value)
-        return g_strdup("nothing");
-    if (json_is_string(value))
-        return fastvlm_text_quote(json_string_value(value));
-    if (json_is_object(value) || json_is_array(value))
-        return g_strdup(json_is_object(value) ? "an object" : "an array");
-    dumped = json_dumps(value, JSON_ENCODE_ANY);
-    text = g_strdup(dumped ? dumped : "?");
-    free(dumped);
-    return g_steal_pointer(&text);
-}
-
 /** "PATH: KEY: found FOUND, expected EXPECTED". */
 static gboolean fail_key(const Source *source, GError **error, FastvlmError code, const char *key,
                          const char *expected, ...) G_GNUC_PRINTF(5, 6);
@@ -57,7 +39,7 @@ static gboolean fail_key(const Source *source, GError **error, FastvlmError code
 static gboolean fail_key(const Source *source, GError **error, FastvlmError code, const char *key,
                          const char *expected, ...)
 {
-    g_autofree char *found = spell(json_object_get(source->object, key));
+    g_autofree char *found = fastvlm_text_spell(json_object_get(source->object, key));
     g_autofree char *text = NULL;
     va_list arguments;
 
@@ -236,8 +218,8 @@ static gboolean check_heads(const Source *source, FastvlmConfig *config, GError 
     if (config->head_dim % 2 == 0)
         return TRUE;
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                "%s: heads of width %d, expected an even width: RoPE turns pairs", source->path,
-                config->head_dim);
+                "%s: found heads of width %d, expected an even width: RoPE turns pairs",
+                source->path, config->head_dim);
     return FALSE;
 }
 

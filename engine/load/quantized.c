@@ -117,6 +117,24 @@ static void free_quantized(FastvlmDerived *derived)
     g_free(derived);
 }
 
+static char *spell_found(const char *what, const FastvlmTensorView *view, const char *expected)
+{
+    g_autofree char *found = fastvlm_view_spell(view);
+
+    return g_strdup_printf("its %s %s, expected %s", what, found, expected);
+}
+
+static char *spell_parts(const FastvlmTensorView *scales, const FastvlmTensorView *biases,
+                         gint64 n_rows)
+{
+    g_autofree char *found = fastvlm_view_spell(scales);
+    g_autofree char *other = fastvlm_view_spell(biases);
+
+    return g_strdup_printf("its .scales are %s and its .biases %s, expected both in BF16, F16 or "
+                           "F32 with a row for each of its %" G_GINT64_FORMAT " rows",
+                           found, other, n_rows);
+}
+
 /** What is wrong with the three, or NULL; finds the width of the integers. */
 static char *check(Quantized *quantized)
 {
@@ -125,17 +143,17 @@ static char *check(Quantized *quantized)
     gint64 n_in;
 
     if (!words || words->dtype != FASTVLM_DTYPE_U32 || words->n_dims != 2)
-        return g_strdup("expected its .weight as U32 words of two dimensions");
+        return spell_found(".weight is", words, "U32 words of two dimensions");
     if (!biases)
-        return g_strdup("there are .scales, expected .biases as well");
+        return g_strdup("there are .scales and no .biases, expected both");
     if (scales->n_dims != 2 || biases->n_dims != 2 || scales->shape[0] != words->shape[0] ||
         memcmp(scales->shape, biases->shape, 2 * sizeof *scales->shape) != 0 ||
         !fastvlm_dtype_is_weight(scales->dtype) || !fastvlm_dtype_is_weight(biases->dtype))
-        return g_strdup_printf("expected .scales and .biases in BF16, F16 or F32 with a row for "
-                               "each of its %" G_GINT64_FORMAT " rows",
-                               words->shape[0]);
+        return spell_parts(scales, biases, words->shape[0]);
     if (scales->shape[1] > 65536 || words->shape[1] > 1 << 20)
-        return g_strdup("a row is longer than 1048576");
+        return g_strdup_printf("%" G_GINT64_FORMAT " words and %" G_GINT64_FORMAT
+                               " groups a row, expected at most 1048576 and 65536",
+                               words->shape[1], scales->shape[1]);
     n_in = scales->shape[1] * quantized->group_size;
     quantized->bits = (int)(words->shape[1] * WORD_BITS / n_in);
     if ((quantized->bits == 2 || quantized->bits == 4 || quantized->bits == 8) &&

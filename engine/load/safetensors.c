@@ -65,6 +65,16 @@ static gboolean fail_tensor(const FastvlmSafetensors *file, GError **error, Fast
     return FALSE;
 }
 
+/** The same where `value`, the tensor's `field`, is not what it should be. */
+static gboolean fail_field(const FastvlmSafetensors *file, GError **error, const char *name,
+                           const char *field, const json_t *value, const char *expected)
+{
+    g_autofree char *found = fastvlm_text_spell(value);
+
+    return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, name, "%s: found %s, expected %s", field,
+                       found, expected);
+}
+
 /** Bytes of the file from `offset` on, all of them or an error; `tensor` is what they are of, or NULL. */
 static gboolean read_bytes(int fd, const char *path, const char *tensor, guint64 offset,
                            gsize n_bytes, void *out, GError **error)
@@ -97,7 +107,9 @@ static gboolean open_file(FastvlmSafetensors *file, GError **error)
         return FALSE;
     if (file->size < LENGTH_BYTES) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: " FORMAT_U64 " bytes: not a safetensors file", file->path, file->size);
+                    "%s: " FORMAT_U64
+                    " bytes: not a safetensors file, expected at least %d: fetch it again",
+                    file->path, file->size, LENGTH_BYTES);
         return FALSE;
     }
     if (fstat(file->fd, &file->status) == 0)
@@ -121,8 +133,9 @@ static gboolean check_length(const FastvlmSafetensors *file, guint64 length, GEr
     if (length > file->size - LENGTH_BYTES) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
                     "%s: a header of " FORMAT_U64 " bytes in a file of " FORMAT_U64
-                    ": cut short, or not a safetensors file",
-                    file->path, length, file->size);
+                    ", expected at most " FORMAT_U64
+                    ": cut short, or not a safetensors file, fetch it again",
+                    file->path, length, file->size, file->size - LENGTH_BYTES);
         return FALSE;
     }
     if (length > FASTVLM_SAFETENSORS_MAX_HEADER) {
@@ -160,19 +173,23 @@ static gboolean check_metadata(const FastvlmSafetensors *file, json_t *metadata,
     json_t *value;
 
     if (!json_is_object(metadata)) {
+        g_autofree char *found = fastvlm_text_spell(metadata);
+
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: __metadata__: expected an object", file->path);
+                    "%s: __metadata__: found %s, expected an object", file->path, found);
         return FALSE;
     }
     json_object_foreach(metadata, key, value)
     {
         g_autofree char *quoted = NULL;
+        g_autofree char *found = NULL;
 
         if (json_is_string(value))
             continue;
         quoted = fastvlm_text_quote(key);
+        found = fastvlm_text_spell(value);
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: __metadata__: %s: expected a text", file->path, quoted);
+                    "%s: __metadata__: %s: found %s, expected a text", file->path, quoted, found);
         return FALSE;
     }
     return TRUE;
@@ -181,12 +198,12 @@ static gboolean check_metadata(const FastvlmSafetensors *file, json_t *metadata,
 static gboolean read_dtype(const FastvlmSafetensors *file, const json_t *entry,
                            FastvlmTensorView *view, GError **error)
 {
-    const char *name = json_string_value(json_object_get(entry, "dtype"));
+    const json_t *dtype = json_object_get(entry, "dtype");
+    const char *name = json_string_value(dtype);
     g_autofree char *quoted = NULL;
 
     if (!name)
-        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                           "no dtype, expected a text as \"BF16\"");
+        return fail_field(file, error, view->name, "dtype", dtype, "a text as \"BF16\"");
     if (fastvlm_dtype_from_string(name, &view->dtype))
         return TRUE;
     quoted = fastvlm_text_quote(name);
@@ -202,8 +219,7 @@ static gboolean read_shape(const FastvlmSafetensors *file, const json_t *entry,
     const json_t *shape = json_object_get(entry, "shape");
 
     if (!json_is_array(shape))
-        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                           "no shape, expected an array of integers");
+        return fail_field(file, error, view->name, "shape", shape, "an array of integers");
     if (json_array_size(shape) > FASTVLM_TENSOR_MAX_DIMS)
         return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
                            "a shape of %" G_GSIZE_FORMAT " dimensions, expected at most %d",
@@ -213,13 +229,18 @@ static gboolean read_shape(const FastvlmSafetensors *file, const json_t *entry,
     for (int i = 0; i < view->n_dims; i++) {
         const json_t *size = json_array_get(shape, (gsize)i);
 
-        if (!json_is_integer(size) || json_integer_value(size) < 1)
-            return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                               "dimension %d of its shape: expected a positive integer", i);
+        if (!json_is_integer(size) || json_integer_value(size) < 1) {
+            g_autofree char *field = g_strdup_printf("dimension %d of its shape", i);
+
+            return fail_field(file, error, view->name, field, size, "a positive integer");
+        }
         view->shape[i] = json_integer_value(size);
         if (!g_uint64_checked_mul(&view->n_elements, view->n_elements, (guint64)view->shape[i]))
-            return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                               "its shape has more than 2^64 elements");
+            return fail_tensor(
+                file, error, FASTVLM_ERROR_FORMAT, view->name,
+                "its shape has more than 2^64 elements, expected at most the " FORMAT_U64
+                " bytes of its file",
+                file->size);
     }
     return TRUE;
 }
@@ -234,10 +255,17 @@ static gboolean read_offsets(const FastvlmSafetensors *file, const json_t *entry
     const guint64 n_data = file->size - file->data_begin;
     guint64 n_bytes;
 
-    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
-        json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
-        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                           "data_offsets: expected two integers, 0 <= begin <= end");
+    if (json_array_size(offsets) != 2)
+        return fail_field(file, error, view->name, "data_offsets", offsets, "begin and end");
+    if (!json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
+        json_integer_value(end) < json_integer_value(begin)) {
+        g_autofree char *from = fastvlm_text_spell(begin);
+        g_autofree char *to = fastvlm_text_spell(end);
+
+        return fail_tensor(
+            file, error, FASTVLM_ERROR_FORMAT, view->name,
+            "data_offsets: found %s and %s, expected two integers, 0 <= begin <= end", from, to);
+    }
     if ((guint64)json_integer_value(end) > n_data)
         return fail_tensor(file, error, FASTVLM_ERROR_READ, view->name,
                            "its data end at " FORMAT_U64 ", the file's at " FORMAT_U64
@@ -259,8 +287,8 @@ static gboolean read_entry(FastvlmSafetensors *file, const char *name, json_t *e
     FastvlmTensorView view = {.name = name, .file = file->path, .fd = file->fd};
 
     if (!json_is_object(entry))
-        return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, name,
-                           "expected an object with dtype, shape and data_offsets");
+        return fail_field(file, error, name, "its entry", entry,
+                          "an object with dtype, shape and data_offsets");
     if (!read_dtype(file, entry, &view, error) || !read_shape(file, entry, &view, error) ||
         !read_offsets(file, entry, &view, error))
         return FALSE;
@@ -289,11 +317,14 @@ static gboolean check_order(const FastvlmSafetensors *file, GError **error)
             g_autofree char *other = fastvlm_text_quote(before);
 
             return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                               "its data overlap those of tensor %s", other);
+                               "its data begin at " FORMAT_U64 " and overlap those of tensor %s, "
+                               "expected " FORMAT_U64 ", where those end",
+                               view->offset - file->data_begin, other, expected - file->data_begin);
         }
         if (view->offset > expected)
             return fail_tensor(file, error, FASTVLM_ERROR_FORMAT, view->name,
-                               FORMAT_U64 " bytes before its data belong to no tensor",
+                               FORMAT_U64
+                               " bytes before its data belong to no tensor, expected none",
                                view->offset - expected);
         expected = view->offset + view->n_bytes;
         before = view->name;
@@ -301,8 +332,9 @@ static gboolean check_order(const FastvlmSafetensors *file, GError **error)
     if (expected == file->size)
         return TRUE;
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                "%s: " FORMAT_U64 " bytes behind the last tensor belong to none", file->path,
-                file->size - expected);
+                "%s: " FORMAT_U64 " bytes behind the last tensor belong to none, "
+                "expected the file to end with it",
+                file->path, file->size - expected);
     return FALSE;
 }
 

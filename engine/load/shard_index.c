@@ -67,8 +67,11 @@ static gboolean list_shards(FastvlmShardIndex *index, GError **error)
     {
         const char *shard = json_string_value(value);
 
-        if (!shard)
-            return fail(index, error, tensor, "expected the name of a file");
+        if (!shard) {
+            g_autofree char *found = fastvlm_text_spell(value);
+
+            return fail(index, error, tensor, "found %s, expected the name of a file", found);
+        }
         if (!is_shard_name(shard)) {
             g_autofree char *quoted = fastvlm_text_quote(shard);
 
@@ -79,7 +82,8 @@ static gboolean list_shards(FastvlmShardIndex *index, GError **error)
         if (!g_hash_table_add(known, (gpointer)shard))
             continue;
         if (index->shards->len == MAX_SHARDS)
-            return fail(index, error, tensor, "its shard is one of more than %d", MAX_SHARDS);
+            return fail(index, error, tensor, "its shard is one too many, expected at most %d",
+                        MAX_SHARDS);
         g_ptr_array_add(index->shards, (gpointer)shard);
     }
     return TRUE;
@@ -87,14 +91,18 @@ static gboolean list_shards(FastvlmShardIndex *index, GError **error)
 
 static gboolean read_index(FastvlmShardIndex *index, GError **error)
 {
+    g_autofree char *found = NULL;
+
     index->object = fastvlm_text_file_read_small_object(index->path, MAX_BYTES, error);
     if (!index->object)
         return FALSE;
     index->weight_map = json_object_get(index->object, "weight_map");
     if (json_is_object(index->weight_map) && json_object_size(index->weight_map) > 0)
         return list_shards(index, error);
+    found = json_is_object(index->weight_map) ? g_strdup("no tensor in it")
+                                              : fastvlm_text_spell(index->weight_map);
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                "%s: weight_map: expected an object, tensor to file", index->path);
+                "%s: weight_map: found %s, expected an object, tensor to file", index->path, found);
     return FALSE;
 }
 
@@ -131,10 +139,11 @@ gboolean fastvlm_shard_index_check(const FastvlmShardIndex *index, guint shard,
         const char *named = json_string_value(json_object_get(index->weight_map, view->name));
 
         if (other)
-            return fail(index, error, view->name, "it is in two shards: %s and %s", other->file,
-                        view->file);
+            return fail(index, error, view->name, "it is in two shards, %s and %s, expected in one",
+                        other->file, view->file);
         if (!named)
-            return fail(index, error, view->name, "it is in %s, but not in the index", view->file);
+            return fail(index, error, view->name,
+                        "it is in %s, but not in the index: fetch both again", view->file);
         if (strcmp(named, index->shards->pdata[shard]) != 0)
             return fail(index, error, view->name, "it is in %s, the index has it in %s", view->file,
                         named);
@@ -151,7 +160,7 @@ gboolean fastvlm_shard_index_check_all(const FastvlmShardIndex *index, GHashTabl
     json_object_foreach(index->weight_map, tensor, shard)
     {
         if (!g_hash_table_contains(by_name, tensor))
-            return fail(index, error, tensor, "it is not in %s as the index says",
+            return fail(index, error, tensor, "it is not in %s as the index says: fetch both again",
                         json_string_value(shard));
     }
     return TRUE;

@@ -71,3 +71,16 @@ gboolean fastvlm_view_read_rows(const FastvlmTensorView *view, gint64 first_row,
         return view->derived->read_rows(view, first_row, n_rows, out, error);
     return read_elements(view, (gsize)first_row * row_size, (gsize)n_rows * row_size, out, error);
 }
+
+char *fastvlm_view_spell(const FastvlmTensorView *view)
+{
+    GString *text;
+
+    if (!view)
+        return g_strdup("nothing");
+    text = g_string_new(fastvlm_dtype_to_string(view->dtype));
+    for (int i = 0; i < view->n_dims; i++)
+        g_string_append_printf(text, "%s%" G_GINT64_FORMAT, i ? ", " : " [", view->shape[i]);
+    g_string_append(text, view->n_dims ? "]" : " []");
+    return g_string_free(text, FALSE);
+}

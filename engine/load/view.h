@@ -38,4 +38,7 @@ void fastvlm_view_expect_rows(const FastvlmTensorView *view, gint64 first_row, g
 gboolean fastvlm_view_read_rows(const FastvlmTensorView *view, gint64 first_row, gint64 n_rows,
                                 float *out, GError **error);
 
+/** Type and shape for a message, "nothing" of NULL; free with g_free(). */
+char *fastvlm_view_spell(const FastvlmTensorView *view);
+
 #endif

@@ -36,7 +36,9 @@ static gboolean fail_twice(const char *path, const char *name, int id,
     g_autofree char *problem =
         strcmp(other->name, name) == 0
             ? g_strdup_printf("has the id %d here and %d before, expected the same", id, other->id)
-            : g_strdup_printf("has the id %d, which another token, %s, has too", id, quoted);
+            : g_strdup_printf(
+                  "has the id %d, which another token, %s, has too, expected one of its own", id,
+                  quoted);
     return fail(path, name, FASTVLM_ERROR_FORMAT, problem, error);
 }
 
@@ -72,7 +74,7 @@ static gboolean load_added_tokens(FastvlmAddedTokens *added, const char *path, j
     json_object_foreach(object, name, value)
     {
         int id = fastvlm_vocab_id_from_json(value);
-        g_autofree char *spelled = fastvlm_vocab_spell_id(value);
+        g_autofree char *spelled = fastvlm_text_spell(value);
         if (id < 0)
             return fail_id(path, name, spelled, error);
         if (!add_token(added, path, name, id, TRUE, error))
@@ -97,8 +99,10 @@ static gboolean load_decoder_entry(FastvlmAddedTokens *added, const char *path, 
     const char *name = json_string_value(json_object_get(entry, "content"));
     if (name == NULL) {
         g_autofree char *quoted = fastvlm_text_quote(key);
+        g_autofree char *found = fastvlm_text_spell(json_object_get(entry, "content"));
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: added tokens: %s has no string \"content\"", path, quoted);
+                    "%s: added tokens: %s: content: found %s, expected a text", path, quoted,
+                    found);
         return FALSE;
     }
     for (guint i = 0; i < G_N_ELEMENTS(unsupported); i++) {
@@ -124,7 +128,7 @@ static gboolean load_tokenizer_json(FastvlmAddedTokens *added, const char *path,
     const json_t *tokens = json_object_get(object, "added_tokens");
     for (gsize i = 0; i < json_array_size(tokens); i++) {
         json_t *entry = json_array_get(tokens, i);
-        g_autofree char *key = fastvlm_vocab_spell_id(json_object_get(entry, "id"));
+        g_autofree char *key = fastvlm_text_spell(json_object_get(entry, "id"));
         if (!load_decoder_entry(added, path, key, entry, error))
             return FALSE;
     }
@@ -138,9 +142,9 @@ static gboolean load_config(FastvlmAddedTokens *added, const char *path, json_t 
     const char *class_name = json_string_value(class_value);
     if (class_value != NULL && g_strcmp0(class_name, "Qwen2Tokenizer") != 0 &&
         g_strcmp0(class_name, "Qwen2TokenizerFast") != 0) {
-        g_autofree char *quoted = fastvlm_text_quote(class_name != NULL ? class_name : "");
+        g_autofree char *found = fastvlm_text_spell(class_value);
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
-                    "%s: tokenizer_class is %s, expected \"Qwen2Tokenizer\"", path, quoted);
+                    "%s: tokenizer_class is %s, expected \"Qwen2Tokenizer\"", path, found);
         return FALSE;
     }
     if (json_is_true(json_object_get(config, "add_prefix_space"))) {
@@ -150,8 +154,9 @@ static gboolean load_config(FastvlmAddedTokens *added, const char *path, json_t 
     }
     json_t *decoder = json_object_get(config, "added_tokens_decoder");
     if (decoder != NULL && !json_is_object(decoder)) {
+        g_autofree char *found = fastvlm_text_spell(decoder);
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: added_tokens_decoder is not an object", path);
+                    "%s: added_tokens_decoder: found %s, expected an object", path, found);
         return FALSE;
     }
     const char *key;

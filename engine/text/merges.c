@@ -61,10 +61,12 @@ static gboolean find_piece(const Loader *loader, const char *piece, int line, gi
     return TRUE;
 }
 
-static gboolean fail_line(const Loader *loader, int line, const char *problem, GError **error)
+static gboolean fail_line(const Loader *loader, int line, const char *found, const char *problem,
+                          GError **error)
 {
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s:%d: %s", loader->path, line,
-                problem);
+    g_autofree char *quoted = fastvlm_text_quote(found);
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s:%d: found %s, %s", loader->path,
+                line, quoted, problem);
     return FALSE;
 }
 
@@ -73,7 +75,8 @@ static gboolean add_line(Loader *loader, char *text, int line, GError **error)
 {
     char *blank = strchr(text, ' ');
     if (blank == NULL || blank == text || blank[1] == '\0' || strchr(blank + 1, ' ') != NULL)
-        return fail_line(loader, line, "expected two pieces with one blank between them", error);
+        return fail_line(loader, line, text, "expected two pieces with one blank between them",
+                         error);
     *blank = '\0';
     g_string_assign(loader->joined, text);
     g_string_append(loader->joined, blank + 1);
@@ -85,7 +88,8 @@ static gboolean add_line(Loader *loader, char *text, int line, GError **error)
     const FastvlmMerge *found = find_slot(loader->merges, make_pair(left, right));
     FastvlmMerge *slot = loader->merges->own_slots + (found - loader->merges->slots);
     if (slot->result >= 0)
-        return fail_line(loader, line, "this merge was there before", error);
+        return fail_line(loader, line, loader->joined->str,
+                         "which was there before, expected each merge once", error);
     *slot = (FastvlmMerge){make_pair(left, right), loader->n_merges++, result};
     return TRUE;
 }
@@ -159,7 +163,7 @@ gboolean fastvlm_merges_load(FastvlmMerges *merges, json_t *pieces, const char *
     Loader loader = {merges, pieces, path, NULL, 0};
     const char *bad;
     if (!g_utf8_validate_len(text, n_bytes, &bad))
-        return fail_line(&loader, count_line(text, bad), "not valid UTF-8", error);
+        return fail_line(&loader, count_line(text, bad), bad, "not valid UTF-8", error);
     return fastvlm_merges_parse(merges, pieces, text, path, error);
 }
 

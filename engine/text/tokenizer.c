@@ -40,9 +40,12 @@ static gboolean place_added(FastvlmVocab *vocab, json_t *pieces, const FastvlmAd
     if (piece_id != NULL ? fastvlm_vocab_id_from_json(piece_id) != token->id
                          : fastvlm_vocab_has(vocab, token->id)) {
         g_autofree char *quoted = fastvlm_text_quote(token->name);
+        g_autofree char *other =
+            piece_id != NULL ? fastvlm_text_spell(piece_id) : g_strdup("to another piece");
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
-                    "%s: the added token %s has the id %d, which vocab.json gives otherwise", path,
-                    quoted, token->id);
+                    "%s: the added token %s has the id %d, which vocab.json gives otherwise: %s, "
+                    "expected the same in both",
+                    path, quoted, token->id, other);
         return FALSE;
     }
     const char *bytes = token->is_special ? "" : token->name;

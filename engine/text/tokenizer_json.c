@@ -30,9 +30,13 @@ gboolean fastvlm_tokenizer_is_there(const char *directory)
     return is_there(directory, "vocab.json") || is_there(directory, FASTVLM_TOKENIZER_JSON);
 }
 
-static gboolean fail(const char *path, FastvlmError code, const char *problem, GError **error)
+/* Says that the value of `key` is not what it should be; returns FALSE. */
+static gboolean fail(const char *path, FastvlmError code, const char *key, const json_t *value,
+                     const char *expected, GError **error)
 {
-    g_set_error(error, FASTVLM_ERROR, (int)code, "%s: %s", path, problem);
+    g_autofree char *found = fastvlm_text_spell(value);
+    g_set_error(error, FASTVLM_ERROR, (int)code, "%s: %s: found %s, expected %s", path, key, found,
+                expected);
     return FALSE;
 }
 
@@ -50,7 +54,7 @@ static gboolean check_model(const json_t *model, const char *path, GError **erro
                                       "end_of_word_suffix", "dropout"};
     const json_t *type = json_object_get(model, "type");
     if (type != NULL && g_strcmp0(json_string_value(type), "BPE") != 0)
-        return fail(path, FASTVLM_ERROR_UNSUPPORTED, "model.type: expected \"BPE\"", error);
+        return fail(path, FASTVLM_ERROR_UNSUPPORTED, "model.type", type, "\"BPE\"", error);
     for (guint i = 0; i < G_N_ELEMENTS(off); i++) {
         if (is_off(json_object_get(model, off[i])))
             continue;
@@ -59,17 +63,19 @@ static gboolean check_model(const json_t *model, const char *path, GError **erro
                     off[i]);
         return FALSE;
     }
-    if (!json_is_object(json_object_get(model, "vocab")) ||
-        !json_is_array(json_object_get(model, "merges")))
-        return fail(path, FASTVLM_ERROR_FORMAT,
-                    "expected model.vocab, an object, and model.merges, an array", error);
+    if (!json_is_object(json_object_get(model, "vocab")))
+        return fail(path, FASTVLM_ERROR_FORMAT, "model.vocab", json_object_get(model, "vocab"),
+                    "an object", error);
+    if (!json_is_array(json_object_get(model, "merges")))
+        return fail(path, FASTVLM_ERROR_FORMAT, "model.merges", json_object_get(model, "merges"),
+                    "an array", error);
     return TRUE;
 }
 
 /* The expression of a pre-tokenizer that splits by one, or NULL. */
-static const char *get_expression(const json_t *step)
+static const json_t *get_expression(const json_t *step)
 {
-    return json_string_value(json_object_get(json_object_get(step, "pattern"), "Regex"));
+    return json_object_get(json_object_get(step, "pattern"), "Regex");
 }
 
 /* One step, or a sequence of which one splits by the expression. */
@@ -78,15 +84,16 @@ static gboolean check_steps(const json_t *object, const char *path, GError **err
     const json_t *normalizer = json_object_get(object, "normalizer");
     const json_t *pretokenizer = json_object_get(object, "pre_tokenizer");
     const json_t *steps = json_object_get(pretokenizer, "pretokenizers");
-    const char *expression = get_expression(pretokenizer);
-    if (g_strcmp0(json_string_value(json_object_get(normalizer, "type")), "NFC") != 0)
-        return fail(path, FASTVLM_ERROR_UNSUPPORTED, "normalizer: expected NFC, as Qwen2 has it",
-                    error);
+    const json_t *expression = get_expression(pretokenizer);
+    const json_t *type = json_object_get(normalizer, "type");
+    if (g_strcmp0(json_string_value(type), "NFC") != 0)
+        return fail(path, FASTVLM_ERROR_UNSUPPORTED, "normalizer.type", type,
+                    "\"NFC\", as Qwen2 has it", error);
     for (gsize i = 0; expression == NULL && i < json_array_size(steps); i++)
         expression = get_expression(json_array_get(steps, i));
-    if (g_strcmp0(expression, QWEN2_EXPRESSION) != 0)
-        return fail(path, FASTVLM_ERROR_UNSUPPORTED,
-                    "pre_tokenizer: expected a split by Qwen2's expression", error);
+    if (g_strcmp0(json_string_value(expression), QWEN2_EXPRESSION) != 0)
+        return fail(path, FASTVLM_ERROR_UNSUPPORTED, "pre_tokenizer", expression,
+                    "a split by Qwen2's expression", error);
     return TRUE;
 }
 
@@ -121,10 +128,11 @@ GString *fastvlm_tokenizer_json_spell_merges(json_t *object, const char *path, G
                    strpbrk(left, " \n") == NULL && strpbrk(right, " \n") == NULL) {
             g_string_append_printf(text, "%s %s\n", left, right);
         } else {
+            g_autofree char *found = fastvlm_text_spell(merge);
             g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
                         "%s: model.merges: number %" G_GSIZE_FORMAT
-                        " is neither \"LEFT RIGHT\" nor [\"LEFT\", \"RIGHT\"]",
-                        path, i);
+                        ": found %s, expected \"LEFT RIGHT\" or [\"LEFT\", \"RIGHT\"]",
+                        path, i, found);
             g_string_free(text, TRUE);
             return NULL;
         }

@@ -19,18 +19,6 @@ int fastvlm_vocab_id_from_json(const json_t *value)
     return id >= 0 && id < FASTVLM_VOCAB_MAX_SIZE ? (int)id : -1;
 }
 
-char *fastvlm_vocab_spell_id(const json_t *value)
-{
-    if (json_is_object(value) || json_is_array(value))
-        return g_strdup(json_is_object(value) ? "an object" : "an array");
-    if (json_is_string(value))
-        return fastvlm_text_quote(json_string_value(value));
-    char *dumped = json_dumps(value, JSON_ENCODE_ANY);
-    char *text = g_strdup(dumped != NULL ? dumped : "?");
-    free(dumped);
-    return text;
-}
-
 gboolean fastvlm_vocab_has(const FastvlmVocab *vocab, int id)
 {
     return id >= 0 && (guint)id < vocab->n_spans && vocab->spans[id].offset != FASTVLM_VOCAB_HOLE;
@@ -84,12 +72,13 @@ static gboolean add_piece(FastvlmVocab *vocab, const char *piece, const json_t *
     if (id < 0)
         problem = "expected an integer from 0 to 1048575";
     else if (fastvlm_vocab_has(vocab, id))
-        problem = "which another piece has too";
+        problem = "which another piece has too, expected one of its own";
     else if (!piece_to_bytes(piece, scratch))
-        problem = "but is empty or has characters outside GPT-2's byte alphabet";
+        problem =
+            "but is empty or has characters outside GPT-2's byte alphabet, expected some of it";
     if (problem != NULL) {
         quoted = fastvlm_text_quote(piece);
-        found = fastvlm_vocab_spell_id(value);
+        found = fastvlm_text_spell(value);
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: piece %s has the id %s, %s",
                     path, quoted, found, problem);
         return FALSE;

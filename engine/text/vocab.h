@@ -66,7 +66,4 @@ const char *fastvlm_vocab_get(const FastvlmVocab *vocab, int id, gsize *n_bytes)
  */
 int fastvlm_vocab_id_from_json(const json_t *value);
 
-/** What stands there instead, for a message: short, printable; free with g_free(). */
-char *fastvlm_vocab_spell_id(const json_t *value);
-
 #endif

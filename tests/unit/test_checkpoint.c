@@ -330,10 +330,14 @@ typedef struct {
 
 static const BadIndex bad_indices[] = {
     {"json", "{", FASTVLM_ERROR_FORMAT, "index.json", "not valid JSON"},
-    {"no-map", "{\"metadata\":{}}", FASTVLM_ERROR_FORMAT, "index.json", "weight_map"},
-    {"map-array", "{\"weight_map\":[]}", FASTVLM_ERROR_FORMAT, "index.json", "weight_map"},
-    {"empty-map", "{\"weight_map\":{}}", FASTVLM_ERROR_FORMAT, "index.json", "weight_map"},
-    {"number", MAP("\"x\":1"), FASTVLM_ERROR_FORMAT, "tensor \"x\"", "the name of a file"},
+    {"no-map", "{\"metadata\":{}}", FASTVLM_ERROR_FORMAT, "index.json",
+     "weight_map: found nothing, expected an object"},
+    {"map-array", "{\"weight_map\":[]}", FASTVLM_ERROR_FORMAT, "index.json",
+     "weight_map: found an array, expected an object"},
+    {"empty-map", "{\"weight_map\":{}}", FASTVLM_ERROR_FORMAT, "index.json",
+     "weight_map: found no tensor in it, expected"},
+    {"number", MAP("\"x\":1"), FASTVLM_ERROR_FORMAT, "tensor \"x\"",
+     "found 1, expected the name of a file"},
     {"absolute", MAP("\"x\":\"/etc/a.safetensors\""), FASTVLM_ERROR_FORMAT, "tensor \"x\"",
      "shard \"/etc/a.safetensors\", expected the name of a .safetensors file in the same"},
     {"above", MAP("\"x\":\"../a.safetensors\""), FASTVLM_ERROR_FORMAT, "tensor \"x\"",
@@ -348,11 +352,12 @@ static const BadIndex bad_indices[] = {
     {"missing-shard", MAP("\"x\":\"a.safetensors\",\"y\":\"c.safetensors\""),
      FASTVLM_ERROR_NOT_FOUND, "model.safetensors.index.json names ", "c.safetensors"},
     {"not-in-index", MAP("\"y\":\"b.safetensors\",\"z\":\"a.safetensors\""), FASTVLM_ERROR_FORMAT,
-     "tensor \"x\"", "but not in the index"},
+     "tensor \"x\"", "but not in the index: fetch both again"},
     {"other-shard", MAP("\"x\":\"b.safetensors\",\"y\":\"a.safetensors\""), FASTVLM_ERROR_FORMAT,
      "tensor \"", "the index has it in"},
     {"not-there", MAP("\"x\":\"a.safetensors\",\"y\":\"b.safetensors\",\"z\":\"b.safetensors\""),
-     FASTVLM_ERROR_FORMAT, "tensor \"z\"", "not in b.safetensors as the index says"},
+     FASTVLM_ERROR_FORMAT, "tensor \"z\"",
+     "not in b.safetensors as the index says: fetch both again"},
     {"twice", MAP("\"x\":\"a.safetensors\",\"y\":\"b.safetensors\",\"x\":\"b.safetensors\""),
      FASTVLM_ERROR_FORMAT, "index.json", "duplicate"},
 };
@@ -376,7 +381,7 @@ static void test_twin_shards(void)
     fastvlm_checkpoint_free(open_good(directory));
     g_assert_true(g_file_get_contents(a, &bytes, &n_bytes, NULL));
     test_directory_write(directory, "b.safetensors", bytes, (gssize)n_bytes);
-    assert_fails(directory, FASTVLM_ERROR_FORMAT, "tensor \"x\"", "it is in two shards");
+    assert_fails(directory, FASTVLM_ERROR_FORMAT, "tensor \"x\"", "it is in two shards, ");
     test_directory_remove(directory);
 }
 

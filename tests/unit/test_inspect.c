@@ -239,12 +239,13 @@ static void test_bad_branches(Fixture *fixture, gconstpointer data)
 
     rename_tensor(fixture, mixer, P "network.0.0.token_mixer.mixer.rbr_conv.0.conv.weight");
     assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.0.0.token_mixer.mixer.rbr_conv.0.bn",
-                 "lacks one of");
+                 "without .weight, expected .weight, .bias, .running_mean and .running_var");
     rename_tensor(fixture, conv->name, P "network.6.pe.weight");
     rename_tensor(fixture, P "network.0.0.token_mixer.reparam_conv.bias", P "network.6.pe.bias");
     assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "twice");
     conv->n_dims = 3;
-    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "do not fit");
+    assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "do not fit",
+                 "no convolution, expected convolutions [n, n_in, k, k] with odd k");
     conv->n_dims = 4;
     conv->shape[2] = conv->shape[3] = 4;
     assert_fails(fixture, FASTVLM_ERROR_FORMAT, "network.6.reparam_conv", "do not fit");

@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include <fastvlm/fastvlm.h>
+#include <jansson.h>
 
 #include "synth.h"
+#include "test_data.h"
 #include "test_directory.h"
 
 #define SIZE 128
@@ -256,6 +258,71 @@ static void test_other_vision(Fixture *fixture, gconstpointer layout)
     test_directory_remove(other);
 }
 
+/* Writes `to`, of the same length, over `from` where it first stands behind `behind`. */
+static void damage_weights(const Fixture *fixture, const char *behind, const char *from,
+                           const char *to)
+{
+    g_autofree char *path = g_build_filename(fixture->directory, "model.safetensors", NULL);
+    char *bytes, *start, *at;
+    gsize n_bytes;
+
+    g_assert_true(g_file_get_contents(path, &bytes, &n_bytes, NULL));
+    start = memmem(bytes, n_bytes, behind, strlen(behind));
+    g_assert_nonnull(start);
+    at = memmem(start, n_bytes - (gsize)(start - bytes), from, strlen(from));
+    g_assert_nonnull(at);
+    memcpy(at, to, strlen(from));
+    test_put_file(path, bytes, n_bytes);
+    g_free(bytes);
+}
+
+typedef struct {
+    const char *behind; /* see damage_weights() */
+    const char *from;
+    const char *to;
+    const char *found;
+    const char *expected;
+} Damage;
+
+static const Damage damages[] = {
+    {"U32", "U32", "I32", ".weight is I32 [", "expected U32 words of two dimensions"},
+    {".biases", ".biases", ".biasez", "no .biases", "expected both"},
+    {".scales", "F16", "I16", ".scales are I16 [", "expected both in BF16, F16 or F32"},
+    {".biases", "F16", "I16", "its .biases I16 [", "expected both in BF16, F16 or F32"},
+};
+
+/* Of a quantized tensor's three parts each must be there and fit the others. */
+static void test_quantized_parts(Fixture *fixture, gconstpointer layout)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(damages); i++) {
+        const Damage *damage = &damages[i];
+
+        damage_weights(fixture, damage->behind, damage->from, damage->to);
+        assert_fails(fixture, fixture->released, FASTVLM_ERROR_FORMAT,
+                     "model.safetensors: quantized tensor \"", damage->found);
+        assert_fails(fixture, fixture->released, FASTVLM_ERROR_FORMAT, "quantized tensor \"",
+                     damage->expected);
+        damage_weights(fixture,
+                       strcmp(damage->behind, damage->from) == 0 ? damage->to : damage->behind,
+                       damage->to, damage->from);
+    }
+}
+
+/* The groups that config.json tells of must fit what the tensors are. */
+static void test_quantized_groups(Fixture *fixture, gconstpointer layout)
+{
+    g_autofree char *path = g_build_filename(fixture->directory, "config.json", NULL);
+    json_t *config = json_load_file(path, 0, NULL);
+
+    g_assert_nonnull(config);
+    json_object_set_new(json_object_get(config, "quantization"), "group_size", json_integer(32));
+    g_assert_cmpint(json_dump_file(config, path, 0), ==, 0);
+    json_decref(config);
+    assert_fails(fixture, fixture->released, FASTVLM_ERROR_FORMAT,
+                 "groups of 32 (quantization.group_size in config.json)",
+                 "are 16 bits an integer, expected 2, 4 or 8");
+}
+
 /* The head that config.json denies can be asked for, and then it is another answer. */
 static void test_head(void)
 {
@@ -309,6 +376,8 @@ int main(int argc, char **argv)
     }
     ADD("no-vision", "mlx4", test_no_vision);
     ADD("other-vision", "mlx4", test_other_vision);
+    ADD("quantized-parts", "mlx4", test_quantized_parts);
+    ADD("quantized-groups", "mlx8", test_quantized_groups);
     g_test_add_func("/layouts/head", test_head);
     return g_test_run();
 }
