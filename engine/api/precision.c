@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/inspect.h"
 #include "base/alloc.h"
+#include "kernels/blas.h"
 #include "load/cache.h"
 #include "vision/verdict.h"
 
@@ -183,6 +185,39 @@ static gboolean plan_auto(FastvlmModel *model, const FastvlmModelParams *params,
         if (verdict.is_int8[s])
             plan->vision.stages[s] = FASTVLM_MATRIX_INT8;
     return TRUE;
+}
+
+char *fastvlm_model_info_describe_auto(const FastvlmModelInfo *info,
+                                       const FastvlmModelParams *params)
+{
+    static const FastvlmModelParams defaults = {0};
+    static const char *const no_names[] = {NULL};
+    const FastvlmTier tier = fastvlm_tier_in_use();
+    const FastvlmModel model = {
+        .info = (FastvlmModelInfo *)info,
+        .kernels = fastvlm_kernels_get(tier),
+        .use_blas = fastvlm_blas_is_wanted(tier),
+    };
+    const FastvlmMatrixType safe = find_safe_type(&model);
+    g_autofree char *file = find_file(&model, params ? params : &defaults, safe);
+    g_autofree char *key = NULL;
+    g_autofree char *found = NULL;
+    FastvlmCheckpoint *checkpoint;
+    FastvlmVisionVerdict verdict;
+
+    if (tier == FASTVLM_TIER_SCALAR)
+        return g_strdup("f32, because there are plain kernels alone for this processor");
+    checkpoint =
+        file ? fastvlm_open_model_for(info->path, params ? params : &defaults, NULL) : NULL;
+    key = checkpoint ? fastvlm_checkpoint_fingerprint(checkpoint, no_names) : NULL;
+    fastvlm_checkpoint_free(checkpoint);
+    if (key && read_verdict(file, key, &verdict))
+        found = describe_verdict(&verdict, safe);
+    if (found)
+        return g_strconcat(found, ", as measured at an earlier load", NULL);
+    return g_strdup_printf("int8 where that is close enough, which %s",
+                           file ? "the first load will measure, and keep"
+                                : "each load measures, for nothing is kept");
 }
 
 static guint64 get_weight_bytes(const FastvlmModelInfo *info, FastvlmPrecision precision)

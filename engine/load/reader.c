@@ -14,17 +14,22 @@
 #define SLICE_ELEMENTS ((gint64)4 << 20) /* some ten milliseconds */
 #define ITEM_ELEMENTS ((gint64)64 << 10) /* as f32 a quarter of a megabyte */
 
-static gboolean tell_progress(FastvlmReader *reader, guint64 n_bytes, GError **error)
+gboolean fastvlm_reader_tell(const FastvlmReader *reader, GError **error)
 {
     const guint64 total = fastvlm_checkpoint_file_size(reader->checkpoint);
 
-    reader->n_bytes_read += n_bytes;
     if (!reader->progress ||
         reader->progress(MIN(1.0, (double)reader->n_bytes_read / (double)MAX(total, 1)),
                          reader->progress_data))
         return TRUE;
     g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED, "loading was cancelled");
     return FALSE;
+}
+
+static gboolean tell_progress(FastvlmReader *reader, guint64 n_bytes, GError **error)
+{
+    reader->n_bytes_read += n_bytes;
+    return fastvlm_reader_tell(reader, error);
 }
 
 static gboolean read_view(FastvlmReader *reader, const FastvlmTensorView *view, float *out,

@@ -24,6 +24,9 @@ typedef struct {
     guint64 n_bytes_read;
 } FastvlmReader;
 
+/** Tells of the progress so far, as reading does by itself. Errors: CANCELLED. */
+gboolean fastvlm_reader_tell(const FastvlmReader *reader, GError **error);
+
 /**
  * Reads the tensor `name`, whose shape must be `shape` [n_dims].
  *

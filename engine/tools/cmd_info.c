@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <fastvlm/cache.h>
 #include <fastvlm/model.h>
@@ -123,6 +122,9 @@ static void report_json(const FastvlmModelInfo *info, const ModelArguments *argu
     json_object_set_new(object, "vision", vision);
     json_object_set_new(object, "language", describe_language(info));
     json_object_set_new(object, "precisions", json_pack("[ssss]", "f32", "bf16", "int8", "int4"));
+    const FastvlmModelParams params = loading_get_params(arguments);
+    g_autofree char *automatic = fastvlm_model_info_describe_auto(info, &params);
+    json_object_set_new(object, "auto", json_string(automatic));
     json_object_set_new(object, "refused", describe_refusals(info));
     json_object_set_new(object, "weights_bytes",
                         json_pack("{s:I, s:I, s:I, s:I}", "f32", (json_int_t)info->memory_f32_bytes,
@@ -220,12 +222,11 @@ static void report_cache(const FastvlmModelInfo *info, const ModelArguments *arg
 }
 
 /* What there is to choose from, what auto is here, and why one of them would be refused. */
-static void report_precisions(const FastvlmModelInfo *info)
+static void report_precisions(const FastvlmModelInfo *info, const ModelArguments *arguments)
 {
-    gboolean is_plain = strcmp(fastvlm_cpu_tier(), "scalar") == 0;
-    write_row_format("precision", "f32, bf16, int8 or int4; auto: %s",
-                     is_plain ? "f32, because there are plain kernels alone for this processor"
-                              : "int8 where that is measured to be close enough");
+    const FastvlmModelParams params = loading_get_params(arguments);
+    g_autofree char *automatic = fastvlm_model_info_describe_auto(info, &params);
+    write_row_format("precision", "f32, bf16, int8 or int4; auto: %s", automatic);
     json_t *refused = describe_refusals(info);
     const char *name;
     json_t *why;
@@ -261,7 +262,7 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
                      dims[2], dims[3], dims[4]);
     report_language(info);
-    report_precisions(info);
+    report_precisions(info, arguments);
     write_row_format("memory",
                      "%s for the weights in f32, %s in bf16, %s in int8, %s in int4; fastvlm bench "
                      "measures the whole, with a picture",

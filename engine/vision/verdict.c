@@ -19,6 +19,7 @@ typedef struct {
 } Loaded;
 
 typedef struct {
+    const FastvlmReader *reader; /* which tells of progress */
     FastvlmCompute *compute;
     FastvlmVisionState state;
     Loaded safe;
@@ -114,7 +115,8 @@ static gboolean encode(Measurement *m, const FastvlmVisionWeights *weights, int 
                        GError **error)
 {
     fastvlm_vision_state_clear(&m->state); /* what it reserves follows from the weights */
-    return fastvlm_vision_encode(weights, m->compute, m->pictures[picture], RESOLUTION, &m->state,
+    return fastvlm_reader_tell(m->reader, error) &&
+           fastvlm_vision_encode(weights, m->compute, m->pictures[picture], RESOLUTION, &m->state,
                                  error);
 }
 
@@ -226,7 +228,7 @@ gboolean fastvlm_vision_measure(const FastvlmReader *source, FastvlmCompute *com
                                 GError **error)
 {
     FastvlmVisionPlan int8 = *safe;
-    Measurement m = {.compute = compute};
+    Measurement m = {.reader = source, .compute = compute};
     gboolean ok;
 
     for (int s = 0; s < FASTVLM_VISION_STAGES; s++)

@@ -134,7 +134,7 @@ run info --model ./good --json --threads 3
 check "info --json" is_success
 check "sizes" same "$(json layout vision.resolution vision.image_tokens threads)" "llava_qwen2 256 16 3"
 check "all of it" json path parameters.total parameters.vision language.tokenizer_size \
-    weights_bytes.f32 refused stored_dtypes cpu_tier blas licence precisions file_size_bytes
+    weights_bytes.f32 auto refused stored_dtypes cpu_tier blas licence precisions file_size_bytes
 FASTVLM_TIER=scalar
 export FASTVLM_TIER
 run info --model ./good

@@ -50,7 +50,21 @@ static void scale_rows(const char *name, int n_rows, float factor)
     json_decref(header);
 }
 
-static FastvlmVisionVerdict measure(int n_threads)
+typedef struct {
+    int n_told;    /* while pictures are encoded: nothing is read then */
+    int last_told; /* where it is cancelled; 0: nowhere */
+} Told;
+
+static gboolean note_progress(double fraction, gpointer data)
+{
+    Told *told = data;
+
+    told->n_told += fraction == 0.0;
+    return told->last_told == 0 || told->n_told < told->last_told;
+}
+
+/* FALSE where it was cancelled. */
+static gboolean measure_told(int n_threads, FastvlmVisionVerdict *verdict, Told *told)
 {
     GError *error = NULL;
     FastvlmCheckpoint *checkpoint = fastvlm_checkpoint_open(directory, &error);
@@ -58,19 +72,34 @@ static FastvlmVisionVerdict measure(int n_threads)
         .pool = fastvlm_pool_new(n_threads, 0, NULL),
         .kernels = fastvlm_kernels_get(fastvlm_tier_in_use()),
     };
-    FastvlmReader reader = {.checkpoint = checkpoint, .pool = compute.pool};
+    FastvlmReader reader = {.checkpoint = checkpoint,
+                            .pool = compute.pool,
+                            .progress = told ? note_progress : NULL,
+                            .progress_data = told};
     const FastvlmVisionPlan safe = {FASTVLM_MATRIX_F32, {FASTVLM_MATRIX_F32}};
-    FastvlmVisionVerdict verdict;
+    gboolean ok;
 
     g_assert_no_error(error);
     fastvlm_compute_init(&compute);
     fastvlm_vision_layout_detect(checkpoint, &reader.layout, &error);
     g_assert_no_error(error);
-    fastvlm_vision_measure(&reader, &compute, &safe, &verdict, &error);
-    g_assert_no_error(error);
+    ok = fastvlm_vision_measure(&reader, &compute, &safe, verdict, &error);
+    if (told && told->last_told)
+        g_assert_error(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED);
+    else
+        g_assert_no_error(error);
+    g_clear_error(&error);
     fastvlm_compute_clear(&compute);
     fastvlm_pool_free(compute.pool);
     fastvlm_checkpoint_free(checkpoint);
+    return ok;
+}
+
+static FastvlmVisionVerdict measure(int n_threads)
+{
+    FastvlmVisionVerdict verdict;
+
+    measure_told(n_threads, &verdict, NULL);
     return verdict;
 }
 
@@ -115,6 +144,23 @@ static void test_uneven(void)
     g_assert_cmpfloat(verdict.cosine, >=, FASTVLM_VERDICT_LEAST_COSINE);
 }
 
+/* Progress is told before each picture, and each time the load can be cancelled. */
+static void test_told(void)
+{
+    FastvlmVisionVerdict verdict;
+    Told told = {0};
+
+    test_checkpoint_write(directory, "F32");
+    g_assert_true(measure_told(2, &verdict, &told));
+    g_assert_cmpint(told.n_told, >=, 6); /* three pictures by the safe encoder, three by int8 */
+    for (int i = told.n_told; i > 0; i--) {
+        Told cancelled = {.last_told = i};
+
+        g_assert_false(measure_told(2, &verdict, &cancelled));
+        g_assert_cmpint(cancelled.n_told, ==, i);
+    }
+}
+
 /* The file a verdict is kept in; free with g_free(). */
 static char *find_kept(const char *cache)
 {
@@ -129,14 +175,27 @@ static char *find_kept(const char *cache)
     return path;
 }
 
+/* What is said of it without a load. */
+static void expect_auto(const char *words)
+{
+    FastvlmModelInfo *info = fastvlm_model_inspect(directory, NULL);
+    g_autofree char *text = fastvlm_model_info_describe_auto(info, NULL);
+
+    g_test_message("%s", text);
+    g_assert_true(g_str_has_prefix(text, words));
+    fastvlm_model_info_free(info);
+}
+
 static void expect_note(const char *note)
 {
+    g_autofree char *words = g_strconcat(note, ", as measured at an earlier load", NULL);
     GError *error = NULL;
     FastvlmModel *model = fastvlm_model_load(directory, NULL, &error);
 
     g_assert_no_error(error);
     g_assert_cmpstr(fastvlm_model_get_precision_note(model), ==, note);
     fastvlm_model_unref(model);
+    expect_auto(words);
 }
 
 /* Replaces the first `from` in the kept verdict. */
@@ -167,6 +226,7 @@ static void test_kept(void)
     g_setenv("FASTVLM_CACHE", cache, TRUE);
     g_setenv("FASTVLM_CACHE_MIN_SIZE", "0", TRUE);
     test_checkpoint_write(directory, "F32");
+    expect_auto("int8 where that is close enough, which the first load will measure");
     expect_note("int8");
     path = find_kept(cache);
     g_assert_nonnull(path);
@@ -179,6 +239,7 @@ static void test_kept(void)
     test_checkpoint_write(directory, "BF16");
     expect_note("int8");
     g_setenv("FASTVLM_CACHE", "off", TRUE);
+    expect_auto("int8 where that is close enough, which each load measures");
     g_unsetenv("FASTVLM_CACHE_MIN_SIZE");
     test_directory_remove(cache);
 }
@@ -191,6 +252,7 @@ int main(int argc, char **argv)
     directory = test_directory_make();
     g_test_add_func("/verdict/even", test_even);
     g_test_add_func("/verdict/uneven", test_uneven);
+    g_test_add_func("/verdict/told", test_told);
     g_test_add_func("/verdict/kept", test_kept);
     status = g_test_run();
     test_directory_remove(directory);

@@ -157,6 +157,17 @@ FASTVLM_API gboolean fastvlm_model_info_check_memory(const FastvlmModelInfo *inf
                                                      FastvlmPrecision precision, GError **error);
 
 /**
+ * What FASTVLM_PRECISION_AUTO is for a model on this machine, for people: "int8 (encoder stages 4, 5 in
+ * bf16), as measured at an earlier load", or that the first load will measure it, or what needs no
+ * measuring. Reads headers, no weights.
+ *
+ * @param params  as in fastvlm_model_inspect_for(); NULL: the default
+ * @return a text to free with g_free()
+ */
+FASTVLM_API char *fastvlm_model_info_describe_auto(const FastvlmModelInfo *info,
+                                                   const FastvlmModelParams *params);
+
+/**
  * Checks what can be known to be wrong of `params` before anything is read.
  *
  * Errors: UNSUPPORTED (a precision that this version lacks), ARGUMENT (a number out of range).
