@@ -375,8 +375,9 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
     if (!check_params(answer.params, error))
         return FALSE;
     answer.n_image_rows = session->has_image ? session->vision.n_tokens : 0;
-    answer.sampler = (FastvlmSampler){answer.params->temperature, answer.params->top_p,
-                                      answer.params->top_k, answer.params->seed};
+    answer.sampler =
+        (FastvlmSampler){session->model->kernels, answer.params->temperature, answer.params->top_p,
+                         answer.params->top_k, answer.params->seed};
     answer.prefix = g_array_new(FALSE, FALSE, sizeof(gint32));
     answer.suffix = g_array_new(FALSE, FALSE, sizeof(gint32));
     answer.sequence = g_array_new(FALSE, FALSE, sizeof(gint32));

@@ -54,6 +54,7 @@ typedef struct {
  * finish_f32: a product's epilogue, see gemm.h.
  * silu_mul_f32: out [n] = silu(gate [n]) * up [n]; out may be gate.
  * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
+ * sum_exp_f32: sum of exp(x [n] - max), of which max is not less than any x.
  * dot_f32: sum of a [n] * b [n].
  * axpy_f32: y [n] += a * x [n].
  * rms_norm_f32: out [n] = weight [n] * x * rsqrt(mean(x^2) + epsilon).
@@ -74,6 +75,7 @@ typedef struct {
     X(void, finish_f32, (const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns)) \
     X(void, silu_mul_f32, (const float *gate, const float *up, float *out, size_t n))              \
     X(void, softmax_f32, (float *x, size_t n))                                                     \
+    X(float, sum_exp_f32, (const float *x, float max, size_t n))                                   \
     X(float, dot_f32, (const float *a, const float *b, size_t n))                                  \
     X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                               \
     X(void, rms_norm_f32,                                                                          \
@@ -111,8 +113,8 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 /* clang-format off */
 #define FASTVLM_KERNELS_AVX512(X) \
     X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
-    X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(dot_f32, avx512) X(axpy_f32, avx512) \
-    X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
+    X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(sum_exp_f32, avx512) \
+    X(dot_f32, avx512) X(axpy_f32, avx512) X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
     X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512) \
     X(product_f32, avx512) X(product_bf16, avx512)
 /* clang-format on */

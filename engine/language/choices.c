@@ -69,7 +69,8 @@ static gboolean spread(Weighing *weighing, const gint32 *stem, int length, const
 {
     double log_total;
 
-    if (!fastvlm_sampler_log_total(logits, weighing->n_known, &log_total)) {
+    if (!fastvlm_sampler_log_total(weighing->timeline->compute->kernels, logits, weighing->n_known,
+                                   &log_total)) {
         g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
                             "the model computed logits that are not finite");
         return FALSE;

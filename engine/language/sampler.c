@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define N_LANES 8
+#define SUM_BLOCK 4096 /* so many are summed in single precision */
 
 typedef struct {
     int id;
@@ -60,12 +61,12 @@ static int find_largest(const float *logits, int n)
 }
 
 /** log of the sum of exp(logit - largest). */
-static double log_sum(const float *logits, int n, float largest)
+static double log_sum(const FastvlmKernels *kernels, const float *logits, int n, float largest)
 {
     double sum = 0.0;
 
-    for (int i = 0; i < n; i++)
-        sum += (double)expf(logits[i] - largest);
+    for (int i = 0; i < n; i += SUM_BLOCK)
+        sum += (double)kernels->sum_exp_f32(logits + i, largest, (size_t)MIN(SUM_BLOCK, n - i));
     return log(sum);
 }
 
@@ -125,16 +126,18 @@ int fastvlm_sampler_choose(FastvlmSampler *sampler, const float *logits, int n,
         return -1;
     if (sampler->temperature > 0.0)
         chosen = choose_randomly(sampler, logits, n, logits[best]);
-    *log_probability = (double)(logits[chosen] - logits[best]) - log_sum(logits, n, logits[best]);
+    *log_probability = (double)(logits[chosen] - logits[best]) -
+                       log_sum(sampler->kernels, logits, n, logits[best]);
     return chosen;
 }
 
-gboolean fastvlm_sampler_log_total(const float *logits, int n, double *log_total)
+gboolean fastvlm_sampler_log_total(const FastvlmKernels *kernels, const float *logits, int n,
+                                   double *log_total)
 {
     const int best = find_largest(logits, n);
 
     if (best < 0)
         return FALSE;
-    *log_total = (double)logits[best] + log_sum(logits, n, logits[best]);
+    *log_total = (double)logits[best] + log_sum(kernels, logits, n, logits[best]);
     return TRUE;
 }

@@ -14,7 +14,10 @@
 
 #include <glib.h>
 
+#include "nn/compute.h"
+
 typedef struct {
+    const FastvlmKernels *kernels;
     double temperature; /* 0: greedy */
     double top_p;       /* 0 or 1: off */
     int top_k;          /* 0: off */
@@ -36,6 +39,7 @@ int fastvlm_sampler_choose(FastvlmSampler *sampler, const float *logits, int n,
  * @param logits  [n]
  * @return FALSE where a logit is not finite
  */
-gboolean fastvlm_sampler_log_total(const float *logits, int n, double *log_total);
+gboolean fastvlm_sampler_log_total(const FastvlmKernels *kernels, const float *logits, int n,
+                                   double *log_total);
 
 #endif

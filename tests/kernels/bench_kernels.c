@@ -76,6 +76,13 @@ static void run_softmax(int thread, void *data)
         vectors->kernels->softmax_f32(vectors->x[thread] + row * 1024, 1024);
 }
 
+static void run_sum_exp(int thread, void *data)
+{
+    Vectors *vectors = data;
+
+    vectors->sink[thread] = vectors->kernels->sum_exp_f32(vectors->x[thread], 1.0f, N_VALUES);
+}
+
 static void run_dot(int thread, void *data)
 {
     Vectors *vectors = data;
@@ -116,13 +123,10 @@ static void bench_vectors(const FastvlmKernels *kernels)
         BenchFunc func;
         int n_streams; /* of floats, read or written */
     } list[] = {
-        {"gelu_bias", run_gelu, 2},
-        {"silu_mul", run_silu, 3},
-        {"softmax", run_softmax, 2},
-        {"dot", run_dot, 2},
-        {"axpy", run_axpy, 3},
-        {"rms_norm", run_rms_norm, 2},
-        {"layer_norm", run_layer_norm, 2},
+        {"gelu_bias", run_gelu, 2},    {"silu_mul", run_silu, 3},
+        {"softmax", run_softmax, 2},   {"sum_exp", run_sum_exp, 1},
+        {"dot", run_dot, 2},           {"axpy", run_axpy, 3},
+        {"rms_norm", run_rms_norm, 2}, {"layer_norm", run_layer_norm, 2},
     };
 
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {

@@ -194,6 +194,21 @@ static void check_softmax(size_t n, float scale)
     compare("softmax_f32", 1e-7, 1e-5);
 }
 
+static void check_sum_exp(size_t n, float scale)
+{
+    const float *x = prepare(&input, n, scale);
+    float max = x[0];
+    double sum = 0.0, difference;
+
+    for (size_t i = 1; i < n; i++)
+        max = fmaxf(max, x[i]);
+    for (size_t i = 0; i < n; i++)
+        sum += exp((double)x[i] - (double)max);
+    difference = (double)tier->sum_exp_f32(x, max, n) / sum - 1.0;
+    if (!(fabs(difference) <= 1e-6 * sqrt((double)n)))
+        fail("sum_exp_f32", "is off by a share of", difference);
+}
+
 static void check_vectors(size_t n)
 {
     const float *x = prepare(&input, n, 1.0f);
@@ -224,11 +239,13 @@ static void check_rows(void)
             check_gelu(3, n, scale);
             check_silu(n, scale);
             check_softmax(n, scale);
+            check_sum_exp(n, scale);
         }
     }
     check_vectors(1009);
     check_vectors(4864);
     check_softmax(1023, 10.0f);
+    check_sum_exp(4096, 10.0f);
     check_gelu(1, 100003, 8.0f);
 }
 

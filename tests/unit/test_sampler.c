@@ -27,6 +27,7 @@ static void count_draws(FastvlmSampler sampler, int *counts)
     double log_probability;
 
     fill_logits(logits);
+    sampler.kernels = fastvlm_kernels_get(FASTVLM_TIER_SCALAR);
     for (int i = 0; i < N; i++)
         counts[i] = 0;
     for (int i = 0; i < N_DRAWS; i++)
@@ -40,7 +41,7 @@ static void assert_share(int count, double share)
 
 static void test_greedy(void)
 {
-    FastvlmSampler sampler = {0};
+    FastvlmSampler sampler = {.kernels = fastvlm_kernels_get(FASTVLM_TIER_SCALAR)};
     float logits[N];
     double log_probability;
 
@@ -55,7 +56,7 @@ static void test_greedy(void)
 
 static void test_not_finite(void)
 {
-    FastvlmSampler sampler = {0};
+    FastvlmSampler sampler = {.kernels = fastvlm_kernels_get(FASTVLM_TIER_SCALAR)};
     float logits[N];
     double log_probability;
 

@@ -1,5 +1,5 @@
 /*
- * GELU, SiLU and softmax, NEON.
+ * GELU, SiLU, softmax and its sum, NEON.
  *
  * GELU by the tail of the normal distribution, which loses nothing to cancellation; the polynomial is
  * that of x86/activation_avx2.c, which says where it comes from:
@@ -141,4 +141,19 @@ void fastvlm_softmax_f32_neon(float *x, size_t n)
     scale = 1.0f / total;
     for (size_t i = 0; i < n; i++)
         x[i] *= scale;
+}
+
+float fastvlm_sum_exp_f32_neon(const float *x, float max, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)3;
+    const float32x4_t v = vdupq_n_f32(max);
+    float32x4_t sum = vdupq_n_f32(0.0f);
+    float rest[4];
+
+    for (size_t i = 0; i < n_whole; i += 4)
+        sum = vaddq_f32(sum, exp_neon(vsubq_f32(vld1q_f32(x + i), v)));
+    vst1q_f32(rest, exp_neon(vsubq_f32(load_part_neon(x + n_whole, n - n_whole), v)));
+    for (size_t i = n_whole; i < n; i++)
+        sum = vsetq_lane_f32(vgetq_lane_f32(sum, 0) + rest[i - n_whole], sum, 0);
+    return vaddvq_f32(sum);
 }

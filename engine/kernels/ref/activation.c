@@ -1,5 +1,5 @@
 /*
- * GELU, SiLU and softmax, the reference.
+ * GELU, SiLU, softmax and its sum, the reference.
  *
  * GELU is the exact one of the reference model (torch.nn.GELU(), approximate='none'):
  * v * Phi(v) = v * erfc(-v / sqrt(2)) / 2.
@@ -58,4 +58,13 @@ void fastvlm_softmax_f32_scalar(float *x, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         x[i] *= 1.0f / sum;
+}
+
+float fastvlm_sum_exp_f32_scalar(const float *x, float max, size_t n)
+{
+    float sum = 0.0f;
+
+    for (size_t i = 0; i < n; i++)
+        sum += expf(x[i] - max);
+    return sum;
 }

@@ -1,5 +1,5 @@
 /*
- * GELU, SiLU and softmax, AVX2.
+ * GELU, SiLU, softmax and its sum, AVX2.
  *
  * GELU by the tail of the normal distribution, which loses nothing to cancellation:
  *     t = 1 / (1 + |v| / 4);  tail = exp(-v^2 / 2) * P(t), P(t) ~ (1 - Phi(|v|)) exp(v^2 / 2)
@@ -135,4 +135,21 @@ void fastvlm_softmax_f32_avx2(float *x, size_t n)
     if (n_whole < n)
         _mm256_maskstore_ps(x + n_whole, mask,
                             _mm256_mul_ps(_mm256_maskload_ps(x + n_whole, mask), scale));
+}
+
+float fastvlm_sum_exp_f32_avx2(const float *x, float max, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)7;
+    const __m256i mask = tail_mask_avx2(n - n_whole);
+    const __m256 v = _mm256_set1_ps(max);
+    __m256 sum = _mm256_setzero_ps();
+
+    for (size_t i = 0; i < n_whole; i += 8)
+        sum = _mm256_add_ps(sum, exp_avx2(_mm256_sub_ps(_mm256_loadu_ps(x + i), v)));
+    if (n_whole < n) {
+        const __m256 e = exp_avx2(_mm256_sub_ps(_mm256_maskload_ps(x + n_whole, mask), v));
+
+        sum = _mm256_add_ps(sum, _mm256_and_ps(e, _mm256_castsi256_ps(mask)));
+    }
+    return sum_avx2(sum);
 }

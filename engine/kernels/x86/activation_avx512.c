@@ -1,5 +1,5 @@
 /*
- * GELU, SiLU and softmax, AVX-512.
+ * GELU, SiLU, softmax and its sum, AVX-512.
  *
  * GELU by the tail of the normal distribution, which loses nothing to cancellation, from a table:
  *     r(a) = a (1 - Phi(a)), a = |v|;  gelu(v) = max(v, 0) - r(a)
@@ -179,4 +179,19 @@ void fastvlm_softmax_f32_avx512(float *x, size_t n)
     if (n_whole < n)
         _mm512_mask_storeu_ps(x + n_whole, mask,
                               _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + n_whole), scale));
+}
+
+float fastvlm_sum_exp_f32_avx512(const float *x, float max, size_t n)
+{
+    const size_t n_whole = n & ~(size_t)15;
+    const __mmask16 mask = tail_mask_avx512(n - n_whole);
+    const __m512 v = _mm512_set1_ps(max);
+    __m512 sum = _mm512_setzero_ps();
+    float rest[16];
+
+    for (size_t i = 0; i < n_whole; i += 16)
+        sum = _mm512_add_ps(sum, exp_avx512(_mm512_sub_ps(_mm512_loadu_ps(x + i), v)));
+    _mm512_storeu_ps(rest, exp_avx512(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + n_whole), v)));
+    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, rest));
+    return _mm512_reduce_add_ps(sum);
 }
