@@ -1,9 +1,10 @@
 /*
- * The convolutional feed-forward block, fused by row tile or layer by layer.
+ * The convolutional feed-forward block, fused by stripe or layer by layer.
  *
- * A tile's hidden rows fill about half a second-level cache. With few rows in all there would be too
- * few tiles for the threads: there the two linear layers are split by output channels instead
- * (nn/linear.c).
+ * A stripe is some rows of the picture, as high as suits the depthwise convolution, which reads three rows
+ * more above and below. Its pixels then go through the linear layers in tiles, whose hidden rows fill
+ * about half a second-level cache. With few pixels in all there would be too few stripes for the threads:
+ * there the two linear layers are split by output channels instead (nn/linear.c).
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -12,18 +13,33 @@
 #define HIDDEN_BYTES (320 * 1024)
 #define MAX_TILE_ROWS (24 * FASTVLM_ROW_GROUP)
 #define MIN_FUSED_ROWS 3000
+#define STRIPE_ROWS 4 /* of the picture: two blocks of the convolution's */
+#define N_STRIPES_WANTED 16
 
 static gboolean is_fused(int n_rows)
 {
     return n_rows >= MIN_FUSED_ROWS;
 }
 
-static int choose_tile_rows(const FastvlmConvFfn *ffn, int n_rows)
+/** Pixels of a stripe. OpenBLAS writes whole groups of rows, which must not reach into the next one. */
+static int choose_stripe_pixels(const FastvlmConvFfn *ffn, int height, int width)
 {
-    const int n = HIDDEN_BYTES / (ffn->fc1.matrix.n_out * (int)sizeof(float));
-    const int n_groups = MAX(n / FASTVLM_ROW_GROUP, 1);
+    const gboolean in_groups = ffn->fc1.matrix.type == FASTVLM_MATRIX_BLAS;
+    int n_rows = height < STRIPE_ROWS * N_STRIPES_WANTED ? STRIPE_ROWS / 2 : STRIPE_ROWS;
 
-    return fastvlm_tile_rows(n_rows, MIN(n_groups * FASTVLM_ROW_GROUP, MAX_TILE_ROWS));
+    while (in_groups && n_rows * width % FASTVLM_ROW_GROUP != 0)
+        n_rows++;
+    return n_rows * width;
+}
+
+/** Pixels of a tile: whole groups, even parts of a stripe. */
+static int choose_tile_rows(const FastvlmConvFfn *ffn, int stripe_pixels)
+{
+    const int most = CLAMP(HIDDEN_BYTES / (ffn->fc1.matrix.n_out * (int)sizeof(float)),
+                           FASTVLM_ROW_GROUP, MAX_TILE_ROWS);
+    const int n_tiles = (stripe_pixels + most - 1) / most;
+
+    return fastvlm_pad_rows((stripe_pixels + n_tiles - 1) / n_tiles);
 }
 
 /** Bytes of the linear layers' scratch in a tile: they run one after the other. */
@@ -41,12 +57,13 @@ static gsize hidden_step(const FastvlmConvFfn *ffn)
 
 gsize fastvlm_conv_ffn_scratch_size(const FastvlmConvFfn *ffn, int height, int width)
 {
-    const gsize row = (gsize)ffn->conv.n_channels + hidden_step(ffn);
-    const int tile_rows = choose_tile_rows(ffn, height * width);
+    const int stripe_pixels = choose_stripe_pixels(ffn, height, width);
+    const int tile_rows = choose_tile_rows(ffn, stripe_pixels);
 
-    return is_fused(height * width)
-               ? (gsize)tile_rows * row + count_tile_bytes(ffn, tile_rows) / sizeof(float)
-               : 0;
+    if (!is_fused(height * width))
+        return 0;
+    return count_tile_bytes(ffn, tile_rows) / sizeof(float) + (gsize)tile_rows * hidden_step(ffn) +
+           (gsize)fastvlm_pad_rows(stripe_pixels) * (gsize)ffn->conv.n_channels;
 }
 
 gsize fastvlm_conv_ffn_hidden_size(const FastvlmConvFfn *ffn, int height, int width)
@@ -72,27 +89,39 @@ typedef struct {
     const float *x;
     float *y;
     int n_rows;
+    int stripe_pixels;
     int tile_rows;
 } FfnRun;
 
-static void run_tile(int tile, int worker, void *data)
+/** Pixels pixel .. pixel + n_rows - 1, mixed [n_rows, C], through the linear layers. */
+static void run_tile(const FfnRun *run, float *scratch, const float *mixed, int pixel, int n_rows)
 {
-    const FfnRun *run = data;
     const FastvlmConvFfn *ffn = run->ffn;
     const FastvlmKernels *kernels = run->compute->kernels;
     const gsize n_channels = (gsize)ffn->conv.n_channels;
-    const int row = tile * run->tile_rows;
-    const int n_rows = MIN(run->tile_rows, run->n_rows - row);
-    const gsize offset = (gsize)row * n_channels;
-    float *scratch = run->compute->scratch[worker]; /* the linear layers' */
-    float *mixed = scratch + count_tile_bytes(ffn, run->tile_rows) / sizeof(float);
-    float *hidden = mixed + (gsize)run->tile_rows * n_channels; /* [tile_rows, 4C] */
+    const gsize at = (gsize)pixel * n_channels;
+    float *hidden = scratch + count_tile_bytes(ffn, run->tile_rows) / sizeof(float);
 
-    fastvlm_conv_pixels(kernels, &run->conv, row, n_rows, mixed);
     fastvlm_linear_tile(kernels, &ffn->fc1, mixed, n_channels, n_rows, NULL, scratch, hidden,
                         hidden_step(ffn));
-    fastvlm_linear_tile(kernels, &ffn->fc2, hidden, hidden_step(ffn), n_rows, run->x + offset,
-                        scratch, run->y + offset, n_channels);
+    fastvlm_linear_tile(kernels, &ffn->fc2, hidden, hidden_step(ffn), n_rows, run->x + at, scratch,
+                        run->y + at, n_channels);
+}
+
+static void run_stripe(int stripe, int worker, void *data)
+{
+    const FfnRun *run = data;
+    const FastvlmConvFfn *ffn = run->ffn;
+    const int first = stripe * run->stripe_pixels;
+    const int n_pixels = MIN(run->stripe_pixels, run->n_rows - first);
+    float *scratch = run->compute->scratch[worker]; /* rounded rows, hidden [tile_rows, 4C] */
+    float *mixed = scratch + count_tile_bytes(ffn, run->tile_rows) / sizeof(float) +
+                   (gsize)run->tile_rows * hidden_step(ffn); /* [stripe_pixels, C] */
+
+    fastvlm_conv_pixels(run->compute->kernels, &run->conv, first, n_pixels, mixed);
+    for (int i = 0; i < n_pixels; i += run->tile_rows)
+        run_tile(run, scratch, mixed + (gsize)i * (gsize)ffn->conv.n_channels, first + i,
+                 MIN(run->tile_rows, n_pixels - i));
 }
 
 static gboolean run_layers(const FfnRun *run, int height, int width, float *buffer, GError **error)
@@ -118,11 +147,12 @@ gboolean fastvlm_conv_ffn_run(const FastvlmCompute *compute, const FastvlmConvFf
         .x = x,
         .y = y,
         .n_rows = n_rows,
-        .tile_rows = choose_tile_rows(ffn, n_rows),
+        .stripe_pixels = choose_stripe_pixels(ffn, height, width),
     };
 
     if (!is_fused(n_rows))
         return run_layers(&run, height, width, hidden, error);
-    return fastvlm_compute_run(compute, (n_rows + run.tile_rows - 1) / run.tile_rows, run_tile,
-                               &run, error);
+    run.tile_rows = choose_tile_rows(ffn, run.stripe_pixels);
+    return fastvlm_compute_run(compute, (n_rows + run.stripe_pixels - 1) / run.stripe_pixels,
+                               run_stripe, &run, error);
 }

@@ -4,8 +4,8 @@
  *     y = x + fc2(GELU(fc1(depthwise 7x7(x))))
  *
  * BatchNorm is folded into the depthwise weights and the layer scale into fc2 (vision/weights.c).
- * Where there are many rows, a tile goes through all four steps at once, so that the hidden layer,
- * four times as wide as the picture, never leaves the cache.
+ * Where there are many rows, a stripe of the picture goes through all four steps at once, so that the
+ * hidden layer, four times as wide as the picture, never leaves the cache.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
