@@ -289,8 +289,8 @@ static void check_sizes(Type type, int step)
     static const int rows[] = {1, 2, 6, 7, 12, 13, 25};
     static const int few_columns[] = {1, 15, 17, 32, 47, 64};
     static const int few_ks[] = {1, 7, 64, 97};
-    static const int large_ks[] = {71,  79,  96,  97,  101,  255,  256,  257,  384,
-                                   509, 512, 521, 768, 1021, 1024, 1536, 2053, 2400};
+    static const int large_ks[] = {71,  79,  96,  97,  101, 224, 225, 255,  256,  257,  384,  448,
+                                   449, 896, 897, 509, 512, 521, 768, 1021, 1024, 1536, 2053, 2400};
 
     for (int n_rows = 1; n_rows <= MAX_ROWS; n_rows += step)
         for (size_t c = 0; c < N_OF(few_columns); c++)

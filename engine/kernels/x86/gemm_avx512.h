@@ -22,7 +22,7 @@
 
 #define BLOCK_ROWS 12
 #define ROWS_OF_BASE 3       /* an address reaches base, base + lda and base + 2 * lda */
-#define PART_UNITS 192       /* of k: 12 KB of each panel, of 32 KB of L1 or more */
+#define PART_UNITS 224       /* of k, at most: 14 KB of each panel, of 32 KB of L1 or more */
 #define PREFETCH_WORDS 512   /* how far ahead few rows, which wait for memory, ask for b */
 #define PREFETCH_MOST_ROWS 4 /* more rows have enough to compute meanwhile */
 
@@ -167,18 +167,28 @@ static BLOCK void multiply_panels(const Product *product, int column, int n_pane
         fastvlm_gemm_finish(product->gemm, 0, row, column, n_panels * FASTVLM_PANEL_COLUMNS);
 }
 
+/**
+ * Units of a part: all parts are equal, but for the last by what is left of a division. Few rows take a
+ * whole panel at once: they need no part of it twice.
+ */
+static inline size_t choose_part_units(int n_rows, size_t n_units)
+{
+    const size_t n_parts = n_rows <= BLOCK_ROWS ? 1 : (n_units + PART_UNITS - 1) / PART_UNITS;
+
+    return (n_units + n_parts - 1) / n_parts;
+}
+
 /** The whole product; `lda` in words, `unit_words` 1 or 2 (a constant). */
 static BLOCK void multiply_avx512(const FastvlmGemm *gemm, size_t lda, size_t unit_words,
                                   size_t n_units, StartFunc start, AddFunc add, FinishFunc finish)
 {
     Product product = {gemm, gemm->a, lda, unit_words, n_units, 0, 0};
+    const size_t part_units = choose_part_units(gemm->n_rows, n_units);
 
     for (int column = 0; column < gemm->n_columns; column += 2 * FASTVLM_PANEL_COLUMNS)
         for (product.first = 0; product.first < n_units; product.first = product.end) {
-            /* Few rows take a whole panel at once: they need no part of it twice. */
-            product.end = gemm->n_rows <= BLOCK_ROWS || n_units - product.first <= PART_UNITS
-                              ? n_units
-                              : product.first + PART_UNITS;
+            product.end =
+                n_units - product.first < part_units ? n_units : product.first + part_units;
             if (gemm->n_columns - column > FASTVLM_PANEL_COLUMNS)
                 multiply_panels(&product, column, 2, start, add, finish);
             else
