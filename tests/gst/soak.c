@@ -11,133 +11,27 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "support.h"
+#include "lasting.h"
 
 #define CAPTION "fastvlmcaption resolution=128 max-tokens=12 interval=0"
 #define SOURCE "videotestsrc pattern=ball is-live=true ! capsfilter name=caps ! "
-#define PATIENCE (60 * GST_SECOND)
 #define MIN_ROUNDS 8
 /* Growth over all of the run that is still noise: the allocator's, not a leak of every round. */
 #define NOISE_MB 4.0
-/* What sanitizers keep of freed memory grows by their own rules; they find leaks by themselves. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAN_MEASURE_MEMORY FALSE
-#else
-#define CAN_MEASURE_MEMORY TRUE
-#endif
 
-/* What a process holds. */
 typedef struct {
     double at_s;
-    double rss_mb;
-    guint n_files;
-    guint n_threads;
+    Holdings held;
 } Sample;
 
 static guint64 n_captions; /* of all elements that have been */
 
-static guint count_entries(const char *path)
-{
-    GDir *directory = g_dir_open(path, 0, NULL);
-    guint n = 0;
-
-    while (g_dir_read_name(directory) != NULL) {
-        n++;
-    }
-    g_dir_close(directory);
-    return n;
-}
-
-static double get_rss_mb(void)
-{
-    char *text = NULL;
-    long n_total = 0, n_resident = 0;
-
-    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
-    g_assert_cmpint(sscanf(text, "%ld %ld", &n_total, &n_resident), ==, 2);
-    g_free(text);
-    return (double)n_resident * (double)sysconf(_SC_PAGESIZE) / 1e6;
-}
-
-/* Idle threads of GLib's pools go after a while of their own; none of them is to be in the count. */
-static void settle_threads(void)
-{
-    guint before = G_MAXUINT;
-
-    g_thread_pool_stop_unused_threads();
-    for (int i = 0; i < 20; i++) {
-        const guint n = count_entries("/proc/self/task");
-
-        if (n >= before) {
-            return;
-        }
-        before = n;
-        g_usleep(50000);
-    }
-}
-
-static Sample take_sample(gint64 start_us)
-{
-    settle_threads();
-    return (Sample){
-        .at_s = ms_since(start_us) / 1000,
-        .rss_mb = get_rss_mb(),
-        .n_files = count_entries("/proc/self/fd"),
-        .n_threads = count_entries("/proc/self/task"),
-    };
-}
-
 /* --- rounds --- */
-
-static GstElement *make_pipeline(const char *line)
-{
-    GError *error = NULL;
-    GstElement *pipeline = gst_parse_launch(line, &error);
-
-    g_assert_no_error(error);
-    return pipeline;
-}
-
-/* Waits for a message of these types; an error ends the test. */
-static void await(GstElement *pipeline, GstMessageType type)
-{
-    GstBus *bus = gst_element_get_bus(pipeline);
-    GstMessage *message = gst_bus_timed_pop_filtered(bus, PATIENCE, type | GST_MESSAGE_ERROR);
-
-    g_assert_nonnull(message);
-    if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
-        GError *error;
-        gst_message_parse_error(message, &error, NULL);
-        g_error("%s", error->message);
-    }
-    gst_message_unref(message);
-    gst_object_unref(bus);
-}
 
 static void add_captions(GstElement *pipeline, const char *name)
 {
-    GstElement *element = gst_bin_get_by_name(GST_BIN(pipeline), name);
-    GstStructure *stats = NULL;
-
-    g_object_get(element, "stats", &stats, NULL);
-    n_captions += get_uint64(stats, "captions");
-    gst_structure_free(stats);
-    gst_object_unref(element);
-}
-
-static void stop(GstElement *pipeline)
-{
-    g_assert_cmpint(gst_element_set_state(pipeline, GST_STATE_NULL), ==, GST_STATE_CHANGE_SUCCESS);
-    gst_object_unref(pipeline);
-}
-
-static void play(GstElement *pipeline)
-{
-    g_assert_cmpint(gst_element_set_state(pipeline, GST_STATE_PLAYING), !=,
-                    GST_STATE_CHANGE_FAILURE);
+    n_captions += get_stat_of(pipeline, name, "captions");
 }
 
 /* PLAYING and NULL again, at any moment of a caption. */
@@ -146,13 +40,13 @@ static void round_states(void)
     GstElement *pipeline = make_pipeline(SOURCE CAPTION " name=c ! fakesink");
 
     for (int i = 0; i < 20; i++) {
-        play(pipeline);
+        play_pipeline(pipeline);
         g_usleep((gulong)g_random_int_range(0, 40000));
         add_captions(pipeline, "c");
         g_assert_cmpint(gst_element_set_state(pipeline, GST_STATE_NULL), ==,
                         GST_STATE_CHANGE_SUCCESS);
     }
-    stop(pipeline);
+    stop_pipeline(pipeline);
 }
 
 /* Sizes and formats that change while captions are made. */
@@ -162,7 +56,7 @@ static void round_caps(void)
     GstElement *pipeline = make_pipeline(SOURCE CAPTION " name=c ! fakesink");
     GstElement *filter = gst_bin_get_by_name(GST_BIN(pipeline), "caps");
 
-    play(pipeline);
+    play_pipeline(pipeline);
     for (int i = 0; i < 10; i++) {
         char *text = g_strdup_printf("video/x-raw, format=%s, width=%d, height=%d, framerate=30/1",
                                      formats[g_random_int_range(0, G_N_ELEMENTS(formats))],
@@ -175,7 +69,7 @@ static void round_caps(void)
     }
     add_captions(pipeline, "c");
     gst_object_unref(filter);
-    stop(pipeline);
+    stop_pipeline(pipeline);
 }
 
 /* Flushing seeks, some of them while the last is under way, pauses between. */
@@ -185,8 +79,8 @@ static void round_seeks(void)
                                          "video/x-raw, width=320, height=240 ! " CAPTION
                                          " name=c ! fakesink sync=true");
 
-    play(pipeline);
-    await(pipeline, GST_MESSAGE_ASYNC_DONE);
+    play_pipeline(pipeline);
+    await_message(pipeline, GST_MESSAGE_ASYNC_DONE);
     for (int i = 0; i < 20; i++) {
         gst_element_set_state(pipeline, i % 3 ? GST_STATE_PLAYING : GST_STATE_PAUSED);
         gst_element_seek_simple(pipeline, GST_FORMAT_TIME,
@@ -196,7 +90,7 @@ static void round_seeks(void)
         g_usleep((gulong)g_random_int_range(0, 60000));
     }
     add_captions(pipeline, "c");
-    stop(pipeline);
+    stop_pipeline(pipeline);
 }
 
 /* Two in a row, each with captions of its own, to the end of the stream. */
@@ -207,11 +101,11 @@ static void round_two(void)
                       "video/x-raw, width=320, height=240 ! " CAPTION
                       " name=c mode=complete ! " CAPTION " name=d mode=complete ! fakesink");
 
-    play(pipeline);
-    await(pipeline, GST_MESSAGE_EOS);
+    play_pipeline(pipeline);
+    await_message(pipeline, GST_MESSAGE_EOS);
     add_captions(pipeline, "c");
     add_captions(pipeline, "d");
-    stop(pipeline);
+    stop_pipeline(pipeline);
 }
 
 /* --- the whole --- */
@@ -225,9 +119,9 @@ static double get_growth_mb(const GArray *samples, guint first, double seconds)
         const Sample *sample = &g_array_index(samples, Sample, i);
         n++;
         sum_x += sample->at_s;
-        sum_y += sample->rss_mb;
+        sum_y += sample->held.rss_mb;
         sum_xx += sample->at_s * sample->at_s;
-        sum_xy += sample->at_s * sample->rss_mb;
+        sum_xy += sample->at_s * sample->held.rss_mb;
     }
     const double spread = n * sum_xx - sum_x * sum_x;
     return spread > 0 ? (n * sum_xy - sum_x * sum_y) / spread * seconds : 0;
@@ -243,11 +137,12 @@ static GArray *run_rounds(double seconds)
         for (guint j = 0; j < G_N_ELEMENTS(rounds); j++) {
             rounds[j]();
         }
-        const Sample sample = take_sample(start);
+        const Sample sample = {ms_since(start) / 1000, get_holdings()};
         g_array_append_val(samples, sample);
         g_printerr("%7.1f s  round %u  %" G_GUINT64_FORMAT " captions  %.1f MB  %u files  "
                    "%u threads\n",
-                   sample.at_s, i + 1, n_captions, sample.rss_mb, sample.n_files, sample.n_threads);
+                   sample.at_s, i + 1, n_captions, sample.held.rss_mb, sample.held.n_files,
+                   sample.held.n_threads);
     }
     return samples;
 }
@@ -259,17 +154,18 @@ static gboolean report(const GArray *samples)
     const Sample *last = &g_array_index(samples, Sample, samples->len - 1);
     const double growth_mb = get_growth_mb(samples, first, last->at_s - warm->at_s);
     const gboolean steady = !CAN_MEASURE_MEMORY || growth_mb < NOISE_MB;
-    const gboolean closed = last->n_files <= warm->n_files;
-    const gboolean joined = last->n_threads <= warm->n_threads;
+    const gboolean closed = last->held.n_files <= warm->held.n_files;
+    const gboolean joined = last->held.n_threads <= warm->held.n_threads;
 
     printf("1..4\n");
     printf("%sok 1 - captions # %" G_GUINT64_FORMAT " in %u rounds\n", n_captions ? "" : "not ",
            n_captions, samples->len);
     printf("%sok 2 - memory # %.1f MB, grew by %.2f MB (at most %.0f)\n", steady ? "" : "not ",
-           last->rss_mb, growth_mb, NOISE_MB);
-    printf("%sok 3 - files # %u, then %u\n", closed ? "" : "not ", warm->n_files, last->n_files);
-    printf("%sok 4 - threads # %u, then %u\n", joined ? "" : "not ", warm->n_threads,
-           last->n_threads);
+           last->held.rss_mb, growth_mb, NOISE_MB);
+    printf("%sok 3 - files # %u, then %u\n", closed ? "" : "not ", warm->held.n_files,
+           last->held.n_files);
+    printf("%sok 4 - threads # %u, then %u\n", joined ? "" : "not ", warm->held.n_threads,
+           last->held.n_threads);
     return n_captions > 0 && steady && closed && joined;
 }
 
@@ -285,6 +181,6 @@ int main(int argc, char **argv)
     GArray *samples = run_rounds(seconds);
     const gboolean good = report(samples);
     g_array_unref(samples);
-    stop(keeper);
+    stop_pipeline(keeper);
     return good ? 0 : 1;
 }
