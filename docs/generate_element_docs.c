@@ -14,6 +14,7 @@
 
 #include "gstfastvlmcaption.h"
 #include "gstfastvlmmeta.h"
+#include "gstfastvlmregions.h"
 #include "gstfastvlmstats.h"
 
 /* ---- pads ---- */
@@ -202,6 +203,26 @@ static void print_properties(GstElement *element)
     printf("\n");
 }
 
+static void print_regions(void)
+{
+    printf("### `regions`\n\n"
+           "A detector upstream marks regions of a frame by GstVideoRegionOfInterestMeta. With "
+           "`regions` each is\na picture of its own to the model: its rectangle, clipped to the "
+           "visible part (what lies outside or is\nempty is none). The largest comes first, and of "
+           "more than %d the largest are taken; a WARNING tells.\nEach prompt is asked about each "
+           "region, and the fields `region-...` of message and metadata say which\nit was.\n\n"
+           "- The answer to the first prompt about the largest region is the caption: metadata, "
+           "`caption`, text and\n  drawing carry it. Messages and the signal carry all.\n"
+           "- A frame without regions is no sample: the first frame at or after a point of the "
+           "grid that has\n  some is. One that `caption-now` asks about is captioned as a whole "
+           "instead; where it has some, the\n  number that was promised is the largest's.\n"
+           "- For `change-threshold` a sample looks like the last one if the whole picture does "
+           "and its regions\n  are of the same types, as many of each; wherever they are.\n"
+           "- Alerts go by the region that shows what is watched for most probably, once all have "
+           "been answered:\n  raised if any shows it, cleared when none does.\n\n",
+           GST_FASTVLM_MAX_REGIONS);
+}
+
 static void print_stats(void)
 {
     guint n_fields;
@@ -301,7 +322,8 @@ static void print_messages(void)
         "`skipped`,\n  `total-ms`, `interval`; at most every 30 s), `complete-live` where mode "
         "`complete` runs behind a\n  live source, `repetition` and `not-finite` where a caption "
         "was cut short (with "
-        "`sequence`; at most every\n  30 s).\n"
+        "`sequence`; at most every\n  30 s), `regions` where a frame has too many (with "
+        "`n-regions`; the same).\n"
         "- ERROR where a model is missing or broken: RESOURCE (not found, cannot be read, no "
         "memory) or\n  LIBRARY (damaged, unsupported, wrong settings); the text names the file and "
         "the remedy.\n\n");
@@ -364,6 +386,7 @@ int main(int argc, char **argv)
     print_pads(element);
     print_text_pad();
     print_properties(element);
+    print_regions();
     print_stats();
     print_signals(element);
     print_messages();

@@ -2,6 +2,7 @@
  * Alerts of the element: which answers are judged, and what is said of it on the bus.
  *
  *     final answer to a standing prompt -> gstfastvlmalerts.c -> message fastvlm-alert
+ *     those about regions -> for each prompt the most probable -> the same
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -79,7 +80,7 @@ static GstFastvlmAlertChange judge(GstFastvlmCaption *self, const GstFastvlmAnsw
                : GST_FASTVLM_ALERT_NONE;
 }
 
-void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
+static void judge_answer(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
 {
     GstClockTime since = GST_CLOCK_TIME_NONE;
     double probability = 0;
@@ -99,4 +100,58 @@ void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, const GstFastvlmAn
     }
     g_free(choices);
     g_free(name);
+}
+
+/* With the object lock held: how probable an answer makes what is watched for; -1: it does not say. */
+static double weigh(GstFastvlmCaption *self, const GstFastvlmAnswer *answer)
+{
+    const char *alert_on = self->settings.alert_on;
+    double probability;
+
+    return gst_fastvlm_alert_weigh(answer, alert_on != NULL ? alert_on : "", &probability)
+               ? probability
+               : -1;
+}
+
+/* Keeps `answer` if no other region's makes more of what is watched for. */
+static void keep_likeliest(GstFastvlmCaption *self, GstFastvlmAnswer *answer)
+{
+    GstFastvlmAnswer **likeliest = &self->likeliest[answer->prompt_index];
+
+    GST_OBJECT_LOCK(self);
+    const gboolean is_likelier =
+        *likeliest == NULL || weigh(self, answer) > weigh(self, *likeliest);
+    GST_OBJECT_UNLOCK(self);
+    if (is_likelier) {
+        gst_fastvlm_answer_unref(*likeliest);
+        *likeliest = gst_fastvlm_answer_ref(answer);
+    }
+}
+
+void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, GstFastvlmAnswer *answer)
+{
+    if (!answer->is_region) {
+        judge_answer(self, answer);
+        return;
+    }
+    keep_likeliest(self, answer);
+}
+
+void gst_fastvlm_caption_forget_regions(GstFastvlmCaption *self)
+{
+    for (guint i = 0; i < GST_FASTVLM_MAX_PROMPTS; i++) {
+        gst_fastvlm_answer_unref(g_steal_pointer(&self->likeliest[i]));
+    }
+}
+
+void gst_fastvlm_caption_judge_regions(GstFastvlmCaption *self)
+{
+    for (guint i = 0; i < GST_FASTVLM_MAX_PROMPTS; i++) {
+        GstFastvlmAnswer *answer = g_steal_pointer(&self->likeliest[i]);
+
+        if (answer != NULL) {
+            judge_answer(self, answer);
+            gst_fastvlm_answer_unref(answer);
+        }
+    }
 }

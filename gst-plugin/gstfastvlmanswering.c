@@ -1,7 +1,8 @@
 /*
- * A sample's way through the model: its picture is encoded once, then question by question.
+ * A sample's way through the model: its picture, or each region of it, is encoded once, then question
+ * by question.
  *
- *     on the grid: the settings' prompts | requests: theirs, or the settings' -> questions -> answers
+ *     questions, region by region -> picture to the engine where it is another -> answer -> the element
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -11,15 +12,6 @@
 
 #define PARTIAL_INTERVAL_US (200 * G_TIME_SPAN_MILLISECOND)
 
-typedef struct {
-    const char *prompt;
-    guint index;      /* among the settings' prompts */
-    guint64 sequence; /* 0: not yet numbered */
-    gboolean is_one_off;
-    gboolean is_reserved;  /* its number was promised to somebody */
-    gboolean is_published; /* an answer to it, a partial one too */
-} Question;
-
 /* One sample's way through the model, and the question that is being answered. */
 typedef struct {
     GstFastvlmWorker *worker;
@@ -27,9 +19,10 @@ typedef struct {
     GstFastvlmSettings settings;
     guint64 epoch;
     gint64 start_us;
-    double prepare_ms; /* from the start to the engine's own clock */
-    double earlier_ms; /* spent on the questions before */
-    Question *question;
+    double
+        prepare_ms; /* from the start to the engine's own clock, which each picture starts anew */
+    double earlier_ms; /* spent on the questions before about the same picture */
+    GstFastvlmQuestion *question;
     double ttft_ms;
     char **choices; /* NULL: any answer */
     GString *text;
@@ -39,6 +32,23 @@ typedef struct {
 static double ms_since(gint64 start_us)
 {
     return (double)(g_get_monotonic_time() - start_us) / 1000.0;
+}
+
+static void set_region(GstFastvlmAnswer *answer, const GstFastvlmQuestion *question)
+{
+    const GstFastvlmRegion *region = question->region;
+
+    if (region == NULL) {
+        return;
+    }
+    answer->is_region = TRUE;
+    answer->region_index = question->region_index;
+    answer->region_id = region->id;
+    answer->region_type = g_strdup(region->type != 0 ? g_quark_to_string(region->type) : "");
+    answer->region_x = region->x;
+    answer->region_y = region->y;
+    answer->region_w = region->w;
+    answer->region_h = region->h;
 }
 
 static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, const char *text)
@@ -55,6 +65,7 @@ static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, c
     answer->sequence = caption->question->sequence;
     answer->is_one_off = caption->question->is_one_off;
     answer->prompt_index = caption->question->index;
+    set_region(answer, caption->question);
     return answer;
 }
 
@@ -118,13 +129,15 @@ static gboolean publish_final(Caption *caption, const FastvlmResult *result)
 
 /* ---- one caption ---- */
 
-static gboolean show_frame(Caption *caption, GError **error)
+/* The picture, or that region of it, to the engine. */
+static gboolean show_frame(Caption *caption, const GstFastvlmRegion *region, GError **error)
 {
     GstFastvlmWorker *worker = caption->worker;
     const GstFastvlmFrame *frame = &caption->sample->frame;
+    const GstFastvlmFrame part = region != NULL ? gst_fastvlm_region_crop(region, frame) : *frame;
     FastvlmImage image;
 
-    if (!gst_fastvlm_viewer_open(worker->viewer, frame, &image)) {
+    if (!gst_fastvlm_viewer_open(worker->viewer, &part, &image)) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
                     "a frame of %dx%d %s at %" GST_TIME_FORMAT
                     " cannot be read as pixels: convert it upstream",
@@ -134,6 +147,7 @@ static gboolean show_frame(Caption *caption, GError **error)
         return FALSE;
     }
     caption->prepare_ms = ms_since(caption->start_us);
+    caption->earlier_ms = 0;
     const gboolean ok = fastvlm_session_set_image(
         worker->session, &image, (int)caption->settings.resolution, caption->settings.fit, error);
     gst_fastvlm_viewer_close(worker->viewer);
@@ -198,71 +212,8 @@ static gboolean tell_failure(const Caption *caption, const GError *error)
 
 /* ---- questions ---- */
 
-static void ask_all(GArray *questions, char **prompts, const GstFastvlmRequest *request)
-{
-    for (guint i = 0; prompts[i] != NULL; i++) {
-        const gboolean has_number = request != NULL && i < request->n_reserved;
-        const Question question = {prompts[i], i,          has_number ? request->sequence + i : 0,
-                                   FALSE,      has_number, FALSE};
-
-        g_array_append_val(questions, question);
-    }
-}
-
-/* A request without a prompt of its own asks what the grid asks: once is enough. */
-static GArray *list_questions(const GstFastvlmSample *sample, char **prompts)
-{
-    GArray *questions = g_array_new(FALSE, FALSE, sizeof(Question));
-    gboolean asks_all = FALSE;
-
-    for (guint i = 0; sample->requests != NULL && i < sample->requests->len; i++) {
-        const GstFastvlmRequest *request = g_ptr_array_index(sample->requests, i);
-
-        if (request->prompt == NULL) {
-            ask_all(questions, prompts, request);
-            asks_all = TRUE;
-        } else {
-            const Question question = {request->prompt, 0, request->sequence, TRUE, TRUE, FALSE};
-            g_array_append_val(questions, question);
-        }
-    }
-    if (sample->on_grid && !asks_all) {
-        ask_all(questions, prompts, NULL);
-    }
-    return questions;
-}
-
-/* Numbers those that have none before the work begins, so that numbers promised meanwhile are later. */
-static void number(GstFastvlmWorker *worker, GArray *questions)
-{
-    g_mutex_lock(&worker->lock);
-    for (guint i = 0; i < questions->len; i++) {
-        Question *question = &g_array_index(questions, Question, i);
-
-        if (!question->is_reserved) {
-            question->sequence = ++worker->sequence;
-        }
-    }
-    g_mutex_unlock(&worker->lock);
-}
-
-/* Numbers that were not used are free again, so that finals count without holes. */
-static void give_back(GstFastvlmWorker *worker, const GArray *questions)
-{
-    g_mutex_lock(&worker->lock);
-    for (guint i = questions->len; i-- > 0;) {
-        const Question *question = &g_array_index(questions, Question, i);
-
-        if (!question->is_reserved && !question->is_published &&
-            question->sequence == worker->sequence) {
-            worker->sequence--;
-        }
-    }
-    g_mutex_unlock(&worker->lock);
-}
-
 /* Returns FALSE where nothing more is to be asked; *go_on where the worker must end. */
-static gboolean answer_question(Caption *caption, Question *question, gboolean *captioned,
+static gboolean answer_question(Caption *caption, GstFastvlmQuestion *question, gboolean *captioned,
                                 gboolean *go_on)
 {
     FastvlmResult result;
@@ -283,20 +234,51 @@ static gboolean answer_question(Caption *caption, Question *question, gboolean *
     return *go_on && !cancelled;
 }
 
+/* The questions about one region, or the picture, from `first` on; returns the next one's place, or -1
+ * where nothing more is to be asked. A region that cannot be shown leaves the others theirs. */
+static gint answer_part(Caption *caption, GArray *questions, guint first, gboolean *captioned,
+                        gboolean *go_on)
+{
+    const GstFastvlmRegion *region = g_array_index(questions, GstFastvlmQuestion, first).region;
+    GError *error = NULL;
+    guint i = first;
+
+    const gboolean shown = show_frame(caption, region, &error);
+    gboolean goes_on = shown;
+    if (!shown) {
+        *go_on = tell_failure(caption, error);
+        goes_on = *go_on && !g_error_matches(error, FASTVLM_ERROR, FASTVLM_ERROR_CANCELLED);
+        g_clear_error(&error);
+    }
+    for (; goes_on && i < questions->len; i++) {
+        GstFastvlmQuestion *question = &g_array_index(questions, GstFastvlmQuestion, i);
+
+        if (question->region != region) {
+            break;
+        }
+        goes_on = !shown || answer_question(caption, question, captioned, go_on);
+    }
+    return goes_on ? (gint)i : -1;
+}
+
 static gboolean answer_questions(Caption *caption, GArray *questions, gboolean *captioned)
 {
     GError *error = NULL;
     gboolean go_on = TRUE;
+    gint place = 0;
 
-    if (!read_choices(caption, &error) || !show_frame(caption, &error)) {
+    if (!read_choices(caption, &error)) {
         go_on = tell_failure(caption, error);
         g_clear_error(&error);
         return go_on;
     }
-    for (guint i = 0; i < questions->len; i++) {
-        if (!answer_question(caption, &g_array_index(questions, Question, i), captioned, &go_on)) {
-            break;
-        }
+    while (place >= 0 && (guint)place < questions->len) {
+        place = answer_part(caption, questions, (guint)place, captioned, &go_on);
+    }
+    if (caption->sample->regions != NULL &&
+        gst_fastvlm_worker_begin_publish(caption->worker, caption->epoch)) {
+        caption->worker->funcs->regions_done(caption->worker->user_data);
+        gst_fastvlm_worker_end_call(caption->worker);
     }
     return go_on;
 }
@@ -314,10 +296,10 @@ gboolean gst_fastvlm_worker_answer(GstFastvlmWorker *worker, GstFastvlmSample *s
     caption.start_us = g_get_monotonic_time();
     caption.text = g_string_new(NULL);
     char **prompts = gst_fastvlm_settings_list_prompts(&caption.settings);
-    GArray *questions = list_questions(sample, prompts);
-    number(worker, questions);
+    GArray *questions = gst_fastvlm_questions_list(sample, prompts);
+    gst_fastvlm_worker_number(worker, questions);
     const gboolean go_on = answer_questions(&caption, questions, &sample->captioned);
-    give_back(worker, questions);
+    gst_fastvlm_worker_give_back(worker, questions);
     g_array_unref(questions);
     g_strfreev(prompts);
     gst_fastvlm_settings_clear(&caption.settings);

@@ -358,6 +358,7 @@ static void finalize(GObject *object)
     gst_fastvlm_answer_unref(self->current);
     g_ptr_array_unref(self->requests);
     gst_fastvlm_caption_forget_look(self);
+    gst_fastvlm_caption_forget_regions(self);
     g_free(self->alert_on);
     gst_clear_caps(&self->caps);
     g_free(self->last_failure);

@@ -27,6 +27,7 @@ typedef struct {
     guint n_components;
     GstClockTime running_time;                  /* of the frame; the element's */
     guint64 serial;                             /* of the settings then; the element's */
+    guint64 kinds;                              /* of its regions; the element's */
     float means[3][GST_FASTVLM_GRID_MAX_CELLS]; /* 0 to 255; rows of cells */
 } GstFastvlmGrid;
 

@@ -18,6 +18,7 @@ typedef struct {
     GstFastvlmTrigger trigger;
     GstClockTime interval;
     gboolean overlay;
+    gboolean regions;
     GstFastvlmWorker *worker; /* a reference */
 } Rules;
 
@@ -29,6 +30,7 @@ static gboolean get_rules(GstFastvlmCaption *self, Rules *rules)
     rules->trigger = self->settings.trigger;
     rules->interval = self->settings.interval;
     rules->overlay = self->settings.overlay;
+    rules->regions = self->settings.regions;
     GST_OBJECT_UNLOCK(self);
     return rules->worker != NULL;
 }
@@ -41,6 +43,7 @@ void gst_fastvlm_caption_reset_flow(GstFastvlmCaption *self)
     self->overlays = FALSE;
     self->asked_live = FALSE;
     self->last_unchanged_us = 0;
+    self->last_crowd_us = 0;
     gst_fastvlm_caption_forget_look(self);
     self->last_pts = self->last_span = GST_CLOCK_TIME_NONE;
     gst_fastvlm_sampler_reset(&self->sampler);
@@ -91,6 +94,7 @@ typedef struct {
     gboolean on_grid;
     GstFastvlmGrid *looks; /* owned until it is in a sample, as the next is; NULL: none */
     GPtrArray *requests;   /* NULL: none */
+    GArray *regions;       /* NULL: the picture as a whole */
 } Look;
 
 /* Time to the next sample, in the frame's own time. */
@@ -118,6 +122,7 @@ static GstFastvlmSample *make_sample(GstFastvlmCaption *self, const GstBuffer *b
     sample->on_grid = look->on_grid;
     sample->look = look->looks;
     sample->requests = look->requests;
+    sample->regions = look->regions;
     return sample;
 }
 
@@ -128,6 +133,7 @@ static void drop_sample(GstFastvlmCaption *self, GstFastvlmSample *sample, GstBu
     gst_fastvlm_caption_forget_look(self);
     gst_fastvlm_grid_unref(sample->look);
     g_clear_pointer(&sample->requests, g_ptr_array_unref);
+    g_clear_pointer(&sample->regions, g_array_unref);
     g_free(sample);
 }
 
@@ -162,8 +168,9 @@ static GstFlowReturn caption_complete(GstFastvlmCaption *self, GstFastvlmWorker 
     return gst_fastvlm_worker_caption(worker, sample);
 }
 
-/* Whether this frame is to be captioned; moves the grid on. */
-static gboolean is_sample(GstFastvlmCaption *self, const Rules *rules, GstClockTime running_time)
+/* Whether this frame is to be captioned; moves the grid on, but not past a frame without regions where
+ * they are wanted: a detector that looks at every third frame must not be missed. */
+static gboolean is_sample(GstFastvlmCaption *self, const Rules *rules, const Look *look)
 {
     gst_fastvlm_sampler_set_interval(&self->sampler, rules->interval);
     if (rules->trigger == GST_FASTVLM_TRIGGER_MANUAL) {
@@ -174,7 +181,8 @@ static gboolean is_sample(GstFastvlmCaption *self, const Rules *rules, GstClockT
         !gst_fastvlm_worker_is_idle(rules->worker)) {
         return FALSE;
     }
-    return gst_fastvlm_sampler_take(&self->sampler, running_time);
+    return (!rules->regions || look->regions != NULL) &&
+           gst_fastvlm_sampler_take(&self->sampler, look->running_time);
 }
 
 /* Once a stream: whether upstream is live, which mode complete does not suit. */
@@ -210,21 +218,40 @@ static void skip_unchanged(GstFastvlmCaption *self, const Rules *rules, const Gs
     }
 }
 
-static GstFlowReturn look_at(GstFastvlmCaption *self, const Rules *rules, GstBuffer *buffer)
+/* What there is to ask about `buffer`, and who asks; the caller's, but for `looks`. */
+static Look find_questions(GstFastvlmCaption *self, const Rules *rules, GstBuffer *buffer)
 {
     Look look = {.running_time = get_running_time(self, buffer)};
+    guint n_more = 0;
 
-    look.on_grid = is_sample(self, rules, look.running_time);
+    if (rules->regions) {
+        look.regions = gst_fastvlm_regions_list(&self->info, buffer, &n_more);
+    }
+    look.on_grid = is_sample(self, rules, &look);
     /* A frame without a time cannot be told from others: the next one that has one is asked. */
     if (GST_CLOCK_TIME_IS_VALID(look.running_time)) {
         look.requests = gst_fastvlm_caption_take_requests(self);
     }
+    if (n_more > 0 && (look.on_grid || look.requests != NULL)) {
+        gst_fastvlm_caption_warn_crowd(self, n_more);
+    }
+    return look;
+}
+
+static GstFlowReturn look_at(GstFastvlmCaption *self, const Rules *rules, GstBuffer *buffer)
+{
+    Look look = find_questions(self, rules, buffer);
+
     gst_fastvlm_stats_add_frame(self->stats, look.on_grid || look.requests != NULL);
-    if (look.on_grid && gst_fastvlm_caption_look(self, buffer, look.running_time, &look.looks)) {
+    if (look.on_grid &&
+        gst_fastvlm_caption_look(self, buffer, look.running_time, look.regions, &look.looks)) {
         skip_unchanged(self, rules, buffer, &look);
         look.on_grid = FALSE;
     }
     const gboolean sampled = look.on_grid || look.requests != NULL;
+    if (!sampled) {
+        g_clear_pointer(&look.regions, g_array_unref);
+    }
     if (rules->mode == GST_FASTVLM_MODE_COMPLETE) {
         check_live(self);
         return sampled ? caption_complete(self, rules->worker, buffer, &look) : GST_FLOW_OK;

@@ -1,7 +1,8 @@
 /*
  * Samples that look like the last one captioned: of the streaming thread.
  *
- *     sample on the grid -> like the reference, and that not too old -> message `unchanged`
+ *     sample on the grid -> like the reference, of regions of the same types, and that not too old
+ *                        -> message `unchanged`
  *                        -> else: captioned, and the reference from now on
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -38,12 +39,14 @@ void gst_fastvlm_caption_forget_look(GstFastvlmCaption *self)
 
 /* Whether the reference still says what a caption of now would be made of. */
 static gboolean is_reference_good(const GstFastvlmCaption *self, const Judgement *judgement,
-                                  GstClockTime running_time)
+                                  const GstFastvlmGrid *grid)
 {
+    const GstClockTime running_time = grid->running_time;
     const GstFastvlmGrid *reference = self->reference;
 
     if (reference == NULL || g_atomic_int_get(&reference->is_lost) ||
-        reference->serial != judgement->serial || running_time < reference->running_time) {
+        reference->serial != judgement->serial || reference->kinds != grid->kinds ||
+        running_time < reference->running_time) {
         return FALSE;
     }
     return judgement->max_age == 0 || running_time - reference->running_time < judgement->max_age;
@@ -62,7 +65,8 @@ static gboolean looks_alike(const GstFastvlmCaption *self, const Judgement *judg
 }
 
 gboolean gst_fastvlm_caption_look(GstFastvlmCaption *self, GstBuffer *buffer,
-                                  GstClockTime running_time, GstFastvlmGrid **look)
+                                  GstClockTime running_time, const GArray *regions,
+                                  GstFastvlmGrid **look)
 {
     Judgement judgement;
     gboolean alike = FALSE;
@@ -77,8 +81,8 @@ gboolean gst_fastvlm_caption_look(GstFastvlmCaption *self, GstBuffer *buffer,
     if (grid != NULL) {
         grid->running_time = running_time;
         grid->serial = judgement.serial;
-        alike = is_reference_good(self, &judgement, running_time) &&
-                looks_alike(self, &judgement, grid);
+        grid->kinds = gst_fastvlm_regions_get_kinds(regions);
+        alike = is_reference_good(self, &judgement, grid) && looks_alike(self, &judgement, grid);
     }
     if (grid != NULL && !alike) {
         gst_fastvlm_caption_forget_look(self);

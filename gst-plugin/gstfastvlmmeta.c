@@ -31,6 +31,16 @@ static const GstFastvlmAnswerField fields[] = {
     {"choices", G_TYPE_BOXED, AT(choices),
      "structures `choice` with `name` (string) and `probability` (double), in the order of the "
      "property; empty without choices, and in partials"},
+    {"region-type", G_TYPE_STRING, AT(region_type),
+     "type of the region that the caption is about, as the detector named it; none where it is "
+     "about "
+     "the whole picture, and the other region fields are 0"},
+    {"region-id", G_TYPE_INT, AT(region_id),
+     "id of the region, as its GstVideoRegionOfInterestMeta says"},
+    {"region-x", G_TYPE_UINT, AT(region_x), "left edge of the region in the picture, pixels"},
+    {"region-y", G_TYPE_UINT, AT(region_y), "its upper edge"},
+    {"region-w", G_TYPE_UINT, AT(region_w), "its width"},
+    {"region-h", G_TYPE_UINT, AT(region_h), "its height"},
 };
 
 const GstFastvlmAnswerField *gst_fastvlm_answer_get_fields(guint *n_fields)
@@ -55,6 +65,7 @@ static void clear_answer(gpointer data)
 
     g_free(answer->text);
     g_free(answer->prompt);
+    g_free(answer->region_type);
     g_clear_pointer(&answer->choices, g_array_unref);
 }
 
@@ -109,6 +120,9 @@ static void set_field(GstStructure *structure, const GstFastvlmAnswerField *fiel
         break;
     case G_TYPE_UINT64:
         gst_structure_set(structure, field->name, G_TYPE_UINT64, *(const guint64 *)member, NULL);
+        break;
+    case G_TYPE_INT:
+        gst_structure_set(structure, field->name, G_TYPE_INT, *(const gint *)member, NULL);
         break;
     case G_TYPE_UINT:
         gst_structure_set(structure, field->name, G_TYPE_UINT, *(const guint *)member, NULL);

@@ -44,6 +44,11 @@ typedef struct {
     gboolean is_one_off; /* to a prompt that was asked for this frame alone */
     guint prompt_index;  /* among the prompts asked about each sample */
     GArray *choices;     /* of GstFastvlmChoice; NULL: any answer was allowed, or a partial */
+    gboolean is_region;  /* about a part of the picture, the one that follows */
+    guint region_index;  /* among the frame's regions */
+    gint region_id;
+    char *region_type;                            /* NULL where it is about the whole picture */
+    guint region_x, region_y, region_w, region_h; /* pixels */
 } GstFastvlmAnswer;
 
 /** One field of message and meta. */

@@ -85,12 +85,14 @@ struct _GstFastvlmCaption {
     GstFastvlmCopier *copier;
     GstFastvlmGrid *reference; /* how the last sample looked that went to the model; NULL: none */
     gint64 last_unchanged_us;  /* monotonic, of the message */
+    gint64 last_crowd_us;      /* the same of the warning; 0: none yet */
 
     /* Of the worker's thread. */
     gint64 last_behind_us; /* of the warning; 0: none yet */
     gint64 last_failed_us;
     gint64 last_bad_end_us;
     char *last_failure;
+    GstFastvlmAnswer *likeliest[GST_FASTVLM_MAX_PROMPTS]; /* of a frame's regions; NULL: none */
 };
 
 /* gstfastvlmcaption.c */
@@ -141,11 +143,13 @@ gboolean gst_fastvlm_caption_take_event(GstFastvlmCaption *self, GstEvent *event
 /**
  * Whether a sample looks like the last one captioned.
  *
- * @param look  out: how it looks, a reference for its sample; NULL where it is alike, or where looks do
- *              not matter
+ * @param regions  of it, or NULL: those of other types look different
+ * @param look     out: how it looks, a reference for its sample; NULL where it is alike, or where looks do
+ *                 not matter
  */
 gboolean gst_fastvlm_caption_look(GstFastvlmCaption *self, GstBuffer *buffer,
-                                  GstClockTime running_time, GstFastvlmGrid **look);
+                                  GstClockTime running_time, const GArray *regions,
+                                  GstFastvlmGrid **look);
 
 /** Says that the current caption holds for this frame too. */
 void gst_fastvlm_caption_tell_unchanged(GstFastvlmCaption *self, GstClockTime pts,
@@ -156,8 +160,17 @@ void gst_fastvlm_caption_forget_look(GstFastvlmCaption *self);
 
 /* gstfastvlmalerting.c */
 
-/** A final answer to a standing prompt: an alert is raised, cleared, or neither. */
-void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, const GstFastvlmAnswer *answer);
+/**
+ * A final answer to a standing prompt: an alert is raised, cleared, or neither. Answers about regions
+ * wait for those about the frame's others: gst_fastvlm_caption_judge_regions().
+ */
+void gst_fastvlm_caption_judge_alert(GstFastvlmCaption *self, GstFastvlmAnswer *answer);
+
+/** All regions of a frame have been answered: each prompt's alert goes by the most probable one. */
+void gst_fastvlm_caption_judge_regions(GstFastvlmCaption *self);
+
+/** Those answers are of no interest any more. */
+void gst_fastvlm_caption_forget_regions(GstFastvlmCaption *self);
 
 /** All is quiet, and nothing is said of it. */
 void gst_fastvlm_caption_forget_alerts(GstFastvlmCaption *self);
@@ -174,6 +187,9 @@ void gst_fastvlm_caption_prolong_text(GstFastvlmCaption *self, GstClockTime pts,
 
 /** A flush or READY: no trace of an earlier caption is left. */
 void gst_fastvlm_caption_forget(GstFastvlmCaption *self);
+
+/** A frame has `n_more` regions than are captioned: told of at most every 30 s. */
+void gst_fastvlm_caption_warn_crowd(GstFastvlmCaption *self, guint n_more);
 
 /** Mode complete behind a live source: told once. */
 void gst_fastvlm_caption_warn_live(GstFastvlmCaption *self);

@@ -71,6 +71,8 @@ static void get_settings(gpointer user_data, GstFastvlmSettings *settings)
 {
     GstFastvlmCaption *self = user_data;
 
+    /* Those of a frame that a flush cut short. */
+    gst_fastvlm_caption_forget_regions(self);
     GST_OBJECT_LOCK(self);
     gst_fastvlm_settings_copy(settings, &self->settings);
     GST_OBJECT_UNLOCK(self);
@@ -189,7 +191,7 @@ static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastv
     if (result != NULL) {
         gst_fastvlm_stats_add_caption(self->stats, result, answer->ttft_ms, answer->age_ms);
     }
-    if (result != NULL && answer->prompt_index == 0) {
+    if (result != NULL && answer->prompt_index == 0 && answer->region_index == 0) {
         make_current(self, answer, sample);
     }
     GstStructure *structure = gst_fastvlm_answer_to_structure(answer, GST_FASTVLM_MESSAGE_NAME);
@@ -208,6 +210,11 @@ static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastv
     }
     gst_structure_free(structure);
     gst_fastvlm_answer_unref(answer);
+}
+
+static void judge_regions(gpointer user_data)
+{
+    gst_fastvlm_caption_judge_regions(GST_FASTVLM_CAPTION(user_data));
 }
 
 static void tell_progress(gpointer user_data, GstProgressType type, const char *text)
@@ -280,6 +287,25 @@ static void tell_behind(gpointer user_data, guint n_skipped, double total_ms)
          G_TYPE_DOUBLE, total_ms, "interval", G_TYPE_UINT64, interval, NULL));
 }
 
+void gst_fastvlm_caption_warn_crowd(GstFastvlmCaption *self, guint n_more)
+{
+    const gint64 now_us = g_get_monotonic_time();
+
+    if (self->last_crowd_us != 0 &&
+        now_us - self->last_crowd_us < GST_FASTVLM_WARNING_INTERVAL_US) {
+        return;
+    }
+    self->last_crowd_us = now_us;
+    GST_ELEMENT_WARNING_WITH_DETAILS(
+        self, STREAM, FAILED,
+        ("A frame has %u regions of interest, the %d largest are captioned. Have the detector pass "
+         "fewer on.",
+         GST_FASTVLM_MAX_REGIONS + n_more, GST_FASTVLM_MAX_REGIONS),
+        ("told again in 30 s at the earliest"),
+        ("reason", G_TYPE_STRING, "regions", "n-regions", G_TYPE_UINT,
+         GST_FASTVLM_MAX_REGIONS + n_more, NULL));
+}
+
 void gst_fastvlm_caption_warn_live(GstFastvlmCaption *self)
 {
     GST_ELEMENT_WARNING_WITH_DETAILS(
@@ -293,6 +319,7 @@ void gst_fastvlm_caption_warn_live(GstFastvlmCaption *self)
 const GstFastvlmWorkerFuncs gst_fastvlm_caption_worker_funcs = {
     .get_settings = get_settings,
     .publish = publish,
+    .regions_done = judge_regions,
     .progress = tell_progress,
     .loaded = note_model,
     .failed = tell_failure,

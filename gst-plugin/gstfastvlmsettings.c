@@ -180,6 +180,9 @@ static const Property properties[] = {
          gst_fastvlm_trigger_get_type, GST_FASTVLM_TRIGGER_INTERVAL,
          "What chooses the frames that are captioned, beside the signal and the event that ask for "
          "one"),
+    NUMBER(GST_FASTVLM_PROP_REGIONS, G_TYPE_BOOLEAN, regions, "regions", "Regions", LIVE, 0, 1, 0,
+           "Caption each GstVideoRegionOfInterestMeta of a frame by itself, the largest first, "
+           "instead of the whole picture; frames without any are passed over"),
     ENUM(GST_FASTVLM_PROP_MODE, mode, "mode", "Mode", LIVE, gst_fastvlm_mode_get_type,
          GST_FASTVLM_MODE_LIVE, "Whether video may wait for captions"),
     STRING(GST_FASTVLM_PROP_ALERT_ON, alert_on, "alert-on", "Alert on", LIVE, NULL,

@@ -55,6 +55,7 @@ enum {
     GST_FASTVLM_PROP_CHANGE_MASK,
     GST_FASTVLM_PROP_MAX_AGE,
     GST_FASTVLM_PROP_TRIGGER,
+    GST_FASTVLM_PROP_REGIONS,
     GST_FASTVLM_PROP_MODE,
     GST_FASTVLM_PROP_ALERT_ON,
     GST_FASTVLM_PROP_ALERT_THRESHOLD,
@@ -90,6 +91,7 @@ typedef struct {
     char *change_mask;       /* as gst_fastvlm_mask_parse() takes it; NULL: none */
     guint64 max_age;         /* ns; 0: no limit */
     GstFastvlmTrigger trigger;
+    gboolean regions; /* caption regions of interest instead of the whole picture */
     GstFastvlmMode mode;
     char *alert_on; /* some of the choices, between commas; NULL or "": no alerts */
     double alert_threshold;

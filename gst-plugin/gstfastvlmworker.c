@@ -36,6 +36,7 @@ static void free_sample(GstFastvlmWorker *worker, GstFastvlmSample *sample)
     gst_fastvlm_grid_unref(sample->look);
     gst_fastvlm_frame_clear(&sample->frame);
     g_clear_pointer(&sample->requests, g_ptr_array_unref);
+    g_clear_pointer(&sample->regions, g_array_unref);
     g_free(sample);
 }
 

@@ -21,6 +21,7 @@
 #include "gstfastvlmchange.h"
 #include "gstfastvlmframe.h"
 #include "gstfastvlmmeta.h"
+#include "gstfastvlmregions.h"
 #include "gstfastvlmsettings.h"
 #include "gstfastvlmstats.h"
 
@@ -52,9 +53,10 @@ typedef struct {
     gboolean on_grid;      /* the settings' prompts are to be asked */
     GstFastvlmGrid *look;  /* a reference; told where no caption comes of it; NULL: none */
     GPtrArray *requests;   /* of GstFastvlmRequest, owned; NULL: none */
-    gboolean captioned;    /* set when its final answer is out */
-    guint64 ticket;        /* the worker's, mode complete */
-    gint64 arrival_us;     /* monotonic; the worker's */
+    GArray *regions;    /* of GstFastvlmRegion, owned: each is asked about; NULL: the picture is */
+    gboolean captioned; /* set when its final answer is out */
+    guint64 ticket;     /* the worker's, mode complete */
+    gint64 arrival_us;  /* monotonic; the worker's */
 } GstFastvlmSample;
 
 /** What the worker asks and tells its element, always from the worker's thread. */
@@ -70,6 +72,9 @@ typedef struct {
      */
     void (*publish)(gpointer user_data, GstFastvlmAnswer *answer, const GstFastvlmSample *sample,
                     const FastvlmResult *result);
+
+    /** All answers about the regions of a sample are out. */
+    void (*regions_done)(gpointer user_data);
 
     /** The model loads; text is for people. */
     void (*progress)(gpointer user_data, GstProgressType type, const char *text);

@@ -3,6 +3,7 @@
  *
  *     gstfastvlmworker.c     the thread, its mailbox, and the element's side
  *     gstfastvlmloading.c    waits for the model and tells how far it is
+ *     gstfastvlmquestions.c  what is asked about a sample
  *     gstfastvlmanswering.c  one sample: picture, questions, answers
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -64,6 +65,28 @@ void gst_fastvlm_worker_end_call(GstFastvlmWorker *worker);
 
 /** Waits for the model and makes the session; FALSE without a model, which has been told of. */
 gboolean gst_fastvlm_worker_load(GstFastvlmWorker *worker);
+
+/* gstfastvlmquestions.c */
+
+typedef struct {
+    const char *prompt;
+    guint index;                    /* among the settings' prompts */
+    const GstFastvlmRegion *region; /* the sample's; NULL: the picture as a whole */
+    guint region_index;
+    guint64 sequence; /* 0: not yet numbered */
+    gboolean is_one_off;
+    gboolean is_reserved;  /* its number was promised to somebody */
+    gboolean is_published; /* an answer to it, a partial one too */
+} GstFastvlmQuestion;
+
+/** A GArray of GstFastvlmQuestion, region by region; prompts stay the sample's and `prompts`'. */
+GArray *gst_fastvlm_questions_list(const GstFastvlmSample *sample, char **prompts);
+
+/** Numbers those that have none, before the work begins: numbers promised meanwhile are later. */
+void gst_fastvlm_worker_number(GstFastvlmWorker *worker, GArray *questions);
+
+/** Numbers that were not used are free again, so that finals count without holes. */
+void gst_fastvlm_worker_give_back(GstFastvlmWorker *worker, const GArray *questions);
 
 /* gstfastvlmanswering.c */
 

@@ -19,7 +19,9 @@ static const struct {
     {"pts", G_TYPE_UINT64},        {"running-time", G_TYPE_UINT64}, {"stream-time", G_TYPE_UINT64},
     {"sequence", G_TYPE_UINT64},   {"confidence", G_TYPE_DOUBLE},   {"tokens", G_TYPE_UINT},
     {"ttft-ms", G_TYPE_DOUBLE},    {"total-ms", G_TYPE_DOUBLE},     {"age-ms", G_TYPE_DOUBLE},
-    {"prompt-index", G_TYPE_UINT}, {"choices", G_TYPE_BOXED},
+    {"prompt-index", G_TYPE_UINT}, {"choices", G_TYPE_BOXED},       {"region-type", G_TYPE_STRING},
+    {"region-id", G_TYPE_INT},     {"region-x", G_TYPE_UINT},       {"region-y", G_TYPE_UINT},
+    {"region-w", G_TYPE_UINT},     {"region-h", G_TYPE_UINT},
 };
 
 static void check_fields(const GstStructure *structure, const char *name)

@@ -462,16 +462,17 @@ char **fastvlm_choices_parse(const char *text, GError **error)
 }
 
 /* The first choice is as probable as `fake` says, the others share the rest. */
-static void choose(const FastvlmGenerateParams *params, FastvlmResult *result)
+static void choose(const FastvlmSession *session, const FastvlmGenerateParams *params,
+                   FastvlmResult *result)
 {
     const guint n = g_strv_length((char **)params->choices);
+    const double first = fake.sees_choice ? session->mean[0] / 4.0 : fake.first_choice;
 
     result->choice_probabilities = g_new(double, n);
     for (guint i = 0; i < n; i++) {
-        result->choice_probabilities[i] =
-            i == 0 ? fake.first_choice : (1 - fake.first_choice) / (n - 1);
+        result->choice_probabilities[i] = i == 0 ? first : (1 - first) / (n - 1);
     }
-    result->choice = fake.first_choice >= 0.5 ? 0 : 1;
+    result->choice = first >= 0.5 ? 0 : 1;
     result->finish_reason = FASTVLM_FINISH_CHOICE;
     g_free(result->text);
     result->text = g_strdup(params->choices[result->choice]);
@@ -534,7 +535,7 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
         .total_ms = fake.encode_ms + 1 + decode_ms,
     };
     if (params->choices != NULL) {
-        choose(params, result);
+        choose(session, params, result);
     }
     g_mutex_lock(&lock);
     record.n_captions++;

@@ -23,8 +23,9 @@ typedef struct {
     const char *ending;  /* of tokens from the fifth on; NULL: " and so on" */
     gint generate_error; /* a FastvlmError, or -1 */
     FastvlmFinishReason finish_reason;
-    double first_choice; /* probability of the first choice */
-    gint deaf;           /* the engine hears of a cancellation this many ms late */
+    double first_choice;  /* probability of the first choice */
+    gboolean sees_choice; /* it is instead the share of red in the picture */
+    gint deaf;            /* the engine hears of a cancellation this many ms late */
 } FakeKnobs;
 
 typedef struct {
