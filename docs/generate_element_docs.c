@@ -203,6 +203,24 @@ static void print_properties(GstElement *element)
     printf("\n");
 }
 
+static void print_budget(void)
+{
+    printf(
+        "### `latency-budget`\n\n"
+        "Where `resolution` is 0 the element chooses one so that a sample's last caption is out "
+        "no later than\nthis after its frame came in: the model's own, or 3/4, 1/2, 3/8 or 1/4 "
+        "of it. The encoder's time goes\nwith the area; at half the side the released models "
+        "read text in pictures worse (TextVQA, 0.5B: some 64\nat 1024 pixels, 59 at 512).\n\n"
+        "The first caption is made at the lowest, which measures this machine; what it took says "
+        "which comes next.\nTwo captions in a row over the budget, or one far over it, lead "
+        "down; five with room for the next\nresolution lead up, and more each time that was too "
+        "much. `stats` has the `resolution` and `precision` in\nuse; where not even the lowest "
+        "will do, a WARNING tells. With `precision=auto` the precision is the\nfastest that was "
+        "measured to leave the encoder's features as they are: a budget gives up size, never\n"
+        "that. What a frame had behind it when it came in, as a camera's own delay, is not "
+        "counted.\n\n");
+}
+
 static void print_regions(void)
 {
     printf("### `regions`\n\n"
@@ -323,7 +341,9 @@ static void print_messages(void)
         "`complete` runs behind a\n  live source, `repetition` and `not-finite` where a caption "
         "was cut short (with "
         "`sequence`; at most every\n  30 s), `regions` where a frame has too many (with "
-        "`n-regions`; the same).\n"
+        "`n-regions`; the same),\n  `latency-budget` where no resolution keeps it (with "
+        "`total-ms`, "
+        "`resolution`; the same).\n"
         "- ERROR where a model is missing or broken: RESOURCE (not found, cannot be read, no "
         "memory) or\n  LIBRARY (damaged, unsupported, wrong settings); the text names the file and "
         "the remedy.\n\n");
@@ -386,6 +406,7 @@ int main(int argc, char **argv)
     print_pads(element);
     print_text_pad();
     print_properties(element);
+    print_budget();
     print_regions();
     print_stats();
     print_signals(element);

@@ -22,6 +22,9 @@ typedef struct {
     double
         prepare_ms; /* from the start to the engine's own clock, which each picture starts anew */
     double earlier_ms; /* spent on the questions before about the same picture */
+    guint resolution;  /* pixels */
+    double picture_ms; /* spent on what goes with the picture's area */
+    double done_ms;    /* from the sample's arrival to its last answer */
     GstFastvlmQuestion *question;
     double ttft_ms;
     char **choices; /* NULL: any answer */
@@ -65,6 +68,7 @@ static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, c
     answer->sequence = caption->question->sequence;
     answer->is_one_off = caption->question->is_one_off;
     answer->prompt_index = caption->question->index;
+    answer->resolution = caption->resolution;
     set_region(answer, caption->question);
     return answer;
 }
@@ -148,8 +152,8 @@ static gboolean show_frame(Caption *caption, const GstFastvlmRegion *region, GEr
     }
     caption->prepare_ms = ms_since(caption->start_us);
     caption->earlier_ms = 0;
-    const gboolean ok = fastvlm_session_set_image(
-        worker->session, &image, (int)caption->settings.resolution, caption->settings.fit, error);
+    const gboolean ok = fastvlm_session_set_image(worker->session, &image, (int)caption->resolution,
+                                                  caption->settings.fit, error);
     gst_fastvlm_viewer_close(worker->viewer);
     return ok;
 }
@@ -212,6 +216,48 @@ static gboolean tell_failure(const Caption *caption, const GError *error)
 
 /* ---- questions ---- */
 
+static gboolean has_budget(const Caption *caption)
+{
+    return caption->settings.resolution == 0 && caption->settings.latency_budget != 0;
+}
+
+/* For the whole sample: what a user set, what keeps the budget, or the model's own. */
+static void choose_resolution(Caption *caption)
+{
+    GstFastvlmWorker *worker = caption->worker;
+    const guint fixed = caption->settings.resolution;
+
+    caption->resolution = fixed != 0 ? fixed : worker->own_resolution;
+    if (has_budget(caption)) {
+        caption->resolution = gst_fastvlm_budget_choose(
+            &worker->budget, caption->settings.latency_budget, worker->own_resolution);
+    }
+}
+
+/* The picture is encoded before the first question about it. */
+static void note_time(Caption *caption, const FastvlmResult *result)
+{
+    if (caption->earlier_ms == 0) {
+        caption->picture_ms += result->encode_ms;
+    }
+    caption->picture_ms += result->prefill_ms;
+    caption->earlier_ms += result->total_ms - result->preprocess_ms - result->encode_ms;
+    caption->done_ms = ms_since(caption->sample->arrival_us);
+}
+
+static void note_budget(Caption *caption)
+{
+    GstFastvlmWorker *worker = caption->worker;
+
+    if (!has_budget(caption) || caption->done_ms == 0 ||
+        gst_fastvlm_budget_note(&worker->budget, caption->done_ms, caption->picture_ms) ||
+        !gst_fastvlm_worker_begin_publish(worker, caption->epoch)) {
+        return;
+    }
+    worker->funcs->over_budget(worker->user_data, caption->done_ms, caption->resolution);
+    gst_fastvlm_worker_end_call(worker);
+}
+
 /* Returns FALSE where nothing more is to be asked; *go_on where the worker must end. */
 static gboolean answer_question(Caption *caption, GstFastvlmQuestion *question, gboolean *captioned,
                                 gboolean *go_on)
@@ -224,7 +270,7 @@ static gboolean answer_question(Caption *caption, GstFastvlmQuestion *question, 
     g_string_truncate(caption->text, 0);
     if (answer_prompt(caption, &result, &error)) {
         *captioned |= publish_final(caption, &result);
-        caption->earlier_ms += result.total_ms - result.preprocess_ms - result.encode_ms;
+        note_time(caption, &result);
         fastvlm_result_clear(&result);
         return TRUE;
     }
@@ -295,10 +341,12 @@ gboolean gst_fastvlm_worker_answer(GstFastvlmWorker *worker, GstFastvlmSample *s
     gst_fastvlm_worker_end_call(worker);
     caption.start_us = g_get_monotonic_time();
     caption.text = g_string_new(NULL);
+    choose_resolution(&caption);
     char **prompts = gst_fastvlm_settings_list_prompts(&caption.settings);
     GArray *questions = gst_fastvlm_questions_list(sample, prompts);
     gst_fastvlm_worker_number(worker, questions);
     const gboolean go_on = answer_questions(&caption, questions, &sample->captioned);
+    note_budget(&caption);
     gst_fastvlm_worker_give_back(worker, questions);
     g_array_unref(questions);
     g_strfreev(prompts);

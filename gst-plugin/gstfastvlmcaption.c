@@ -301,7 +301,7 @@ static gboolean start(GstFastvlmCaption *self)
     }
     gst_fastvlm_stats_reset(self->stats);
     gst_fastvlm_caption_reset_flow(self);
-    self->last_behind_us = self->last_failed_us = self->last_bad_end_us = 0;
+    self->last_behind_us = self->last_failed_us = self->last_bad_end_us = self->last_over_us = 0;
     g_clear_pointer(&self->last_failure, g_free);
     self->seek_seqnum = GST_SEQNUM_INVALID;
     set_worker(self, gst_fastvlm_worker_new(&gst_fastvlm_caption_worker_funcs, self, self->stats,

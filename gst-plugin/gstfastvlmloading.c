@@ -99,6 +99,7 @@ gboolean gst_fastvlm_worker_load(GstFastvlmWorker *worker)
         worker->funcs->loaded(worker->user_data, model);
         gst_fastvlm_worker_end_call(worker);
     }
+    worker->own_resolution = (guint)fastvlm_model_get_info(model)->resolution;
     FastvlmSession *session = fastvlm_session_new(model);
     fastvlm_model_unref(model);
     g_mutex_lock(&worker->lock);

@@ -41,6 +41,7 @@ typedef struct {
     double ttft_ms;
     double total_ms;
     double age_ms;
+    guint resolution;    /* of the picture that the model saw, pixels */
     gboolean is_one_off; /* to a prompt that was asked for this frame alone */
     guint prompt_index;  /* among the prompts asked about each sample */
     GArray *choices;     /* of GstFastvlmChoice; NULL: any answer was allowed, or a partial */

@@ -91,6 +91,7 @@ struct _GstFastvlmCaption {
     gint64 last_behind_us; /* of the warning; 0: none yet */
     gint64 last_failed_us;
     gint64 last_bad_end_us;
+    gint64 last_over_us;
     char *last_failure;
     GstFastvlmAnswer *likeliest[GST_FASTVLM_MAX_PROMPTS]; /* of a frame's regions; NULL: none */
 };

@@ -189,7 +189,7 @@ static void publish(gpointer user_data, GstFastvlmAnswer *answer, const GstFastv
     GST_DEBUG_OBJECT(self, "%s %" G_GUINT64_FORMAT " of %" GST_TIME_FORMAT ": %s", answer->type,
                      answer->sequence, GST_TIME_ARGS(answer->pts), answer->text);
     if (result != NULL) {
-        gst_fastvlm_stats_add_caption(self->stats, result, answer->ttft_ms, answer->age_ms);
+        gst_fastvlm_stats_add_caption(self->stats, result, answer);
     }
     if (result != NULL && answer->prompt_index == 0 && answer->region_index == 0) {
         make_current(self, answer, sample);
@@ -287,6 +287,28 @@ static void tell_behind(gpointer user_data, guint n_skipped, double total_ms)
          G_TYPE_DOUBLE, total_ms, "interval", G_TYPE_UINT64, interval, NULL));
 }
 
+static void tell_over_budget(gpointer user_data, double age_ms, guint resolution)
+{
+    GstFastvlmCaption *self = user_data;
+    const gint64 now_us = g_get_monotonic_time();
+
+    if (self->last_over_us != 0 && now_us - self->last_over_us < GST_FASTVLM_WARNING_INTERVAL_US) {
+        return;
+    }
+    self->last_over_us = now_us;
+    GST_OBJECT_LOCK(self);
+    const guint budget_ms = self->settings.latency_budget;
+    GST_OBJECT_UNLOCK(self);
+    GST_ELEMENT_WARNING_WITH_DETAILS(
+        self, CORE, CLOCK,
+        ("A caption took %.0f ms even at %u pixels, latency-budget is %u ms. Lower max-tokens, ask "
+         "less, or try precision=int8 or int4.",
+         age_ms, resolution, budget_ms),
+        ("told again in 30 s at the earliest"),
+        ("reason", G_TYPE_STRING, "latency-budget", "total-ms", G_TYPE_DOUBLE, age_ms, "resolution",
+         G_TYPE_UINT, resolution, NULL));
+}
+
 void gst_fastvlm_caption_warn_crowd(GstFastvlmCaption *self, guint n_more)
 {
     const gint64 now_us = g_get_monotonic_time();
@@ -324,4 +346,5 @@ const GstFastvlmWorkerFuncs gst_fastvlm_caption_worker_funcs = {
     .loaded = note_model,
     .failed = tell_failure,
     .behind = tell_behind,
+    .over_budget = tell_over_budget,
 };

@@ -9,6 +9,7 @@
 
 #define MAX_RESOLUTION 4096
 #define MAX_THREADS 256
+#define MAX_BUDGET_MS 3600000
 
 #define FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
 #define LIVE (FLAGS | GST_PARAM_MUTABLE_PLAYING)
@@ -162,6 +163,11 @@ static const Property properties[] = {
            0, MAX_RESOLUTION, 0,
            "Side of the picture that the model sees, pixels, a multiple of 64 (0: the model's "
            "own)"),
+    NUMBER(
+        GST_FASTVLM_PROP_LATENCY_BUDGET, G_TYPE_UINT, latency_budget, "latency-budget",
+        "Latency budget", LIVE, 0, MAX_BUDGET_MS, 0,
+        "Longest time from a frame's arrival to its last caption, ms: where resolution is 0, the "
+        "largest that keeps it is chosen, as this machine is busy (0: off)"),
     ENUM(GST_FASTVLM_PROP_FIT, fit, "fit", "Fit", LIVE, gst_fastvlm_fit_get_type, FASTVLM_FIT_AUTO,
          "How a picture whose display aspect is not square becomes one"),
     TIME(GST_FASTVLM_PROP_INTERVAL, interval, "interval", "Interval", LIVE, GST_SECOND,

@@ -49,6 +49,7 @@ enum {
     GST_FASTVLM_PROP_PRECISION,
     GST_FASTVLM_PROP_THREADS,
     GST_FASTVLM_PROP_RESOLUTION,
+    GST_FASTVLM_PROP_LATENCY_BUDGET,
     GST_FASTVLM_PROP_FIT,
     GST_FASTVLM_PROP_INTERVAL,
     GST_FASTVLM_PROP_CHANGE_THRESHOLD,
@@ -84,7 +85,8 @@ typedef struct {
     char *choices; /* as fastvlm_choices_parse() takes them; NULL or "": any answer */
     FastvlmPrecision precision;
     guint threads;
-    guint resolution; /* pixels */
+    guint resolution;     /* pixels */
+    guint latency_budget; /* ms; 0: off */
     FastvlmFit fit;
     guint64 interval;        /* ns */
     double change_threshold; /* 0: looks do not matter */

@@ -18,6 +18,8 @@ static const GstFastvlmStatsField fields[] = {
     {"skipped", G_TYPE_UINT64, AT(skipped),
      "samples that got no caption: a newer one took their place, or a flush, an error or the end"},
     {"unchanged", G_TYPE_UINT64, AT(unchanged), "samples that looked like the last one captioned"},
+    {"resolution", G_TYPE_UINT64, AT(resolution),
+     "last caption: side of the picture that the model saw, pixels; what `latency-budget` chose"},
     {"encode-ms", G_TYPE_DOUBLE, AT(encode_ms), "last caption: vision encoder and projector"},
     {"prefill-ms", G_TYPE_DOUBLE, AT(prefill_ms), "last caption: prompt to first logits"},
     {"decode-tok-s", G_TYPE_DOUBLE, AT(decode_tok_s), "last caption: tokens a second"},
@@ -104,7 +106,7 @@ void gst_fastvlm_stats_add_through(GstFastvlmStats *stats, GstClockTime inside)
 }
 
 void gst_fastvlm_stats_add_caption(GstFastvlmStats *stats, const FastvlmResult *result,
-                                   double ttft_ms, double age_ms)
+                                   const GstFastvlmAnswer *answer)
 {
     /* The first token is chosen from the prefill's logits: decode_ms holds the others. */
     const int n_decoded = result->n_tokens - 1;
@@ -115,8 +117,9 @@ void gst_fastvlm_stats_add_caption(GstFastvlmStats *stats, const FastvlmResult *
     stats->prefill_ms = result->prefill_ms;
     stats->decode_tok_s =
         n_decoded > 0 && result->decode_ms > 0 ? 1000.0 * n_decoded / result->decode_ms : 0;
-    stats->ttft_ms = ttft_ms;
-    stats->age_ms = age_ms;
+    stats->ttft_ms = answer->ttft_ms;
+    stats->age_ms = answer->age_ms;
+    stats->resolution = answer->resolution;
     g_mutex_unlock(&stats->lock);
 }
 

@@ -13,6 +13,8 @@
 #include <gst/gst.h>
 #include <fastvlm/fastvlm.h>
 
+#include "gstfastvlmmeta.h"
+
 G_BEGIN_DECLS
 
 /** Frames whose time inside is kept: a minute at 60 frames a second, and a bit. */
@@ -25,6 +27,7 @@ typedef struct {
     guint64 captions; /* final captions */
     guint64 skipped;  /* samples without a caption: a newer one came, a flush, the end, an error */
     guint64 unchanged;
+    guint64 resolution; /* pixels */
     double encode_ms;
     double prefill_ms;
     double decode_tok_s;
@@ -66,7 +69,7 @@ void gst_fastvlm_stats_add_through(GstFastvlmStats *stats, GstClockTime inside);
 
 /** A caption is final. */
 void gst_fastvlm_stats_add_caption(GstFastvlmStats *stats, const FastvlmResult *result,
-                                   double ttft_ms, double age_ms);
+                                   const GstFastvlmAnswer *answer);
 
 /** The model has been loaded. */
 void gst_fastvlm_stats_set_model(GstFastvlmStats *stats, const char *path, const char *precision);

@@ -92,6 +92,9 @@ typedef struct {
 
     /** `n_skipped` samples were replaced while the model made the last caption in `total_ms`. */
     void (*behind)(gpointer user_data, guint n_skipped, double total_ms);
+
+    /** No resolution keeps the latency budget; at the lowest, `resolution`, it took `age_ms`. */
+    void (*over_budget)(gpointer user_data, double age_ms, guint resolution);
 } GstFastvlmWorkerFuncs;
 
 /**

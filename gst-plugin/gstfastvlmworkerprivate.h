@@ -11,6 +11,7 @@
 #ifndef GST_FASTVLM_WORKER_PRIVATE_H
 #define GST_FASTVLM_WORKER_PRIVATE_H
 
+#include "gstfastvlmbudget.h"
 #include "gstfastvlmmodels.h"
 #include "gstfastvlmworker.h"
 
@@ -28,6 +29,8 @@ struct _GstFastvlmWorker {
     gint nice;
     gint64 last_partial_us;
     double last_total_ms;
+    guint own_resolution; /* the model's, pixels */
+    GstFastvlmBudget budget;
 
     GMutex lock;
     GCond changed;

@@ -335,7 +335,7 @@ static void test_stats(void)
         push_frame(fixture, 0xffffff, i * FRAME_DURATION);
     }
     g_object_get(fixture->element, "stats", &stats, NULL);
-    g_assert_cmpint(gst_structure_n_fields(stats), ==, 15);
+    g_assert_cmpint(gst_structure_n_fields(stats), ==, 16);
     for (guint i = 0; i < G_N_ELEMENTS(counters); i++) {
         static const guint64 values[] = {4, 2, 2, 0, 0};
         g_assert_cmpuint(get_uint64(stats, counters[i]), ==, values[i]);
@@ -368,7 +368,7 @@ static void test_tables(void)
         g_assert_cmpuint(strlen(fields[i].blurb), >, 0);
     }
     gst_fastvlm_stats_get_fields(&n);
-    g_assert_cmpuint(n, ==, 15);
+    g_assert_cmpuint(n, ==, 16);
 }
 
 /* The percentiles are those of what was put in. */

@@ -30,6 +30,7 @@ static const struct {
     {"precision", "auto", FALSE},
     {"threads", "0", FALSE},
     {"resolution", "0", TRUE},
+    {"latency-budget", "0", TRUE},
     {"fit", "auto", TRUE},
     {"interval", "1000000000", TRUE},
     {"mode", "live", TRUE},
@@ -122,6 +123,7 @@ static void test_round_trip(void)
         {"alert-clear", "0"},
         {"alert-cooldown", "0"},
         {"resolution", "4096"},
+        {"latency-budget", "3600000"},
         {"fit", "stretch"},
         {"interval", "18446744073709551614"},
         {"mode", "complete"},
@@ -181,7 +183,7 @@ static void test_changes_while_playing(void)
 
     push_frame(fixture, 0, 0);
     FakeRecord record = fake_get_record();
-    g_assert_cmpint(record.resolution, ==, 0);
+    g_assert_cmpint(record.resolution, ==, 256);
     g_assert_cmpint(record.fit, ==, FASTVLM_FIT_AUTO);
     g_assert_cmpint(record.max_tokens, ==, 64);
     g_assert_cmpfloat(record.temperature, ==, 0);

@@ -22,6 +22,7 @@ struct _FastvlmSession {
     FastvlmModel *model;
     gint64 cancelled_us; /* 0: not */
     int mean[3];
+    int encode_ms; /* of its picture */
     gboolean has_image;
 };
 
@@ -108,7 +109,7 @@ static FastvlmModelInfo make_info(const char *name)
         .path = g_strdup(name),
         .layout = "llava_qwen2",
         .tokenizer_size = strcmp(name, "untokenized") == 0 ? 0 : 300,
-        .resolution = 256,
+        .resolution = fake.resolution != 0 ? fake.resolution : 256,
     };
 }
 
@@ -446,7 +447,9 @@ gboolean fastvlm_session_set_image(FastvlmSession *session, const FastvlmImage *
     keep_picture(session, image);
     g_cond_broadcast(&changed);
     g_mutex_unlock(&lock);
-    session->has_image = work(session, fake.encode_ms, TRUE, error);
+    const double share = (double)resolution / session->model->info.resolution;
+    session->encode_ms = fake.scales ? (int)(fake.encode_ms * share * share) : fake.encode_ms;
+    session->has_image = work(session, session->encode_ms, TRUE, error);
     return session->has_image;
 }
 
@@ -528,11 +531,11 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
         .finish_reason = fake.finish_reason,
         .choice = -1,
         .confidence = 0.5,
-        .encode_ms = fake.encode_ms,
+        .encode_ms = session->encode_ms,
         .prefill_ms = 1,
-        .ttft_ms = fake.encode_ms + 1,
+        .ttft_ms = session->encode_ms + 1,
         .decode_ms = decode_ms,
-        .total_ms = fake.encode_ms + 1 + decode_ms,
+        .total_ms = session->encode_ms + 1 + decode_ms,
     };
     if (params->choices != NULL) {
         choose(session, params, result);

@@ -18,6 +18,8 @@ typedef struct {
     gint load_ms;
     gint load_error; /* a FastvlmError, or -1 */
     gint encode_ms;
+    gint resolution; /* the model's own; 0: 256 */
+    gboolean scales; /* encode_ms is for that, and goes with the area */
     gint token_ms;
     gint n_tokens;       /* 4 at least */
     const char *ending;  /* of tokens from the fifth on; NULL: " and so on" */
