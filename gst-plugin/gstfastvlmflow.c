@@ -444,6 +444,17 @@ static gboolean stop_flush(GstFastvlmCaption *self, GstPad *pad, GstEvent *event
     return result;
 }
 
+/* Before frames come, and while none waits. */
+static void prepare_copies(GstFastvlmCaption *self)
+{
+    GST_OBJECT_LOCK(self);
+    const gboolean copies = self->settings.mode == GST_FASTVLM_MODE_LIVE;
+    GST_OBJECT_UNLOCK(self);
+    if (copies) {
+        gst_fastvlm_copier_prepare(self->copier, &self->info);
+    }
+}
+
 /* Takes `event`. The src pad's caps are of our choosing. */
 static gboolean set_caps(GstFastvlmCaption *self, GstEvent *event)
 {
@@ -455,6 +466,7 @@ static gboolean set_caps(GstFastvlmCaption *self, GstEvent *event)
     if (ok) {
         gst_caps_replace(&self->caps, caps);
         self->info = info;
+        prepare_copies(self);
         ok = gst_fastvlm_caption_negotiate(self) == GST_FLOW_OK;
     }
     gst_event_unref(event);

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* One in the mailbox, one with the model, one being written. */
+#define N_COPIES 3
+
 struct _GstFastvlmCopier {
     GstBufferPool *pool; /* NULL before the first frame */
     GstVideoInfo info;   /* of the pool's buffers */
@@ -123,6 +126,21 @@ void gst_fastvlm_copier_free(GstFastvlmCopier *copier)
     }
 }
 
+/* Writes all buffers of a new pool once. */
+static void touch_pool(GstFastvlmCopier *copier)
+{
+    GstBuffer *buffers[N_COPIES] = {NULL};
+
+    for (guint i = 0; i < N_COPIES; i++) {
+        if (gst_buffer_pool_acquire_buffer(copier->pool, &buffers[i], NULL) == GST_FLOW_OK) {
+            gst_buffer_memset(buffers[i], 0, 0, (gsize)-1);
+        }
+    }
+    for (guint i = 0; i < N_COPIES; i++) {
+        gst_clear_buffer(&buffers[i]);
+    }
+}
+
 static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
 {
     if (copier->pool != NULL && gst_video_info_is_equal(&copier->info, info)) {
@@ -134,17 +152,17 @@ static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
 
     GstStructure *config = gst_buffer_pool_get_config(copier->pool);
     GstCaps *caps = gst_video_info_to_caps(info);
-    /* A row more than the layout asks for: see has_field_row(). Three buffers come to be: one in the
-     * mailbox, one with the model, one being written. */
+    /* A row more than the layout asks for: see has_field_row(). */
     const guint n_bytes =
         (guint)GST_VIDEO_INFO_SIZE(info) + (guint)GST_VIDEO_INFO_PLANE_STRIDE(info, 0);
-    gst_buffer_pool_config_set_params(config, caps, n_bytes, 0, 0);
+    gst_buffer_pool_config_set_params(config, caps, n_bytes, N_COPIES, 0);
     gst_caps_unref(caps);
     if (!gst_buffer_pool_set_config(copier->pool, config) ||
         !gst_buffer_pool_set_active(copier->pool, TRUE)) {
         gst_clear_object(&copier->pool);
         return FALSE;
     }
+    touch_pool(copier);
     return TRUE;
 }
 
@@ -222,6 +240,27 @@ static gboolean copy_pixels(const GstVideoInfo *info, GstBuffer *from, const Gst
     return ok;
 }
 
+/* The caps' layout may come with strides of its own; the copy's is the plain one. */
+static gboolean pack_info(GstVideoInfo *packed, const GstVideoInfo *info)
+{
+    if (!gst_video_info_set_interlaced_format(
+            packed, GST_VIDEO_INFO_FORMAT(info), GST_VIDEO_INFO_INTERLACE_MODE(info),
+            (guint)GST_VIDEO_INFO_WIDTH(info), (guint)GST_VIDEO_INFO_HEIGHT(info))) {
+        return FALSE;
+    }
+    copy_looks(packed, info);
+    return TRUE;
+}
+
+void gst_fastvlm_copier_prepare(GstFastvlmCopier *copier, const GstVideoInfo *info)
+{
+    GstVideoInfo packed;
+
+    if (pack_info(&packed, info)) {
+        ensure_pool(copier, &packed);
+    }
+}
+
 gboolean gst_fastvlm_copier_copy(GstFastvlmCopier *copier, const GstVideoInfo *info,
                                  GstBuffer *buffer, GstFastvlmFrame *frame)
 {
@@ -229,14 +268,7 @@ gboolean gst_fastvlm_copier_copy(GstFastvlmCopier *copier, const GstVideoInfo *i
     GstBuffer *copy = NULL;
 
     size_info(&sized, info, buffer);
-    /* The caps' layout may come with strides of its own; the copy's is the plain one. */
-    if (!gst_video_info_set_interlaced_format(
-            &packed, GST_VIDEO_INFO_FORMAT(&sized), GST_VIDEO_INFO_INTERLACE_MODE(&sized),
-            (guint)GST_VIDEO_INFO_WIDTH(&sized), (guint)GST_VIDEO_INFO_HEIGHT(&sized))) {
-        return FALSE;
-    }
-    copy_looks(&packed, info);
-    if (!ensure_pool(copier, &packed) ||
+    if (!pack_info(&packed, &sized) || !ensure_pool(copier, &packed) ||
         gst_buffer_pool_acquire_buffer(copier->pool, &copy, NULL) != GST_FLOW_OK) {
         return FALSE;
     }

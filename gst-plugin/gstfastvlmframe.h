@@ -40,6 +40,12 @@ typedef struct _GstFastvlmCopier GstFastvlmCopier;
 
 GstFastvlmCopier *gst_fastvlm_copier_new(void);
 
+/**
+ * Has memory for copies of frames with these caps at hand, every page of it touched: to have a 1080p frame's
+ * worth of pages mapped takes many times as long as to copy it, and longest on a busy machine.
+ */
+void gst_fastvlm_copier_prepare(GstFastvlmCopier *copier, const GstVideoInfo *info);
+
 /** Frees `copier`; frames made by it live on. NULL is fine. */
 void gst_fastvlm_copier_free(GstFastvlmCopier *copier);
 
