@@ -6,6 +6,7 @@
 #include "gstfastvlmsettings.h"
 
 #include "gstfastvlmchange.h"
+#include "gstfastvlmprompts.h"
 
 #define MAX_RESOLUTION 4096
 #define MAX_THREADS 256
@@ -149,11 +150,13 @@ static const Property properties[] = {
          FASTVLM_HEAD_AUTO, "Matrix that chooses tokens, for a config.json that is wrong about it"),
     STRING(GST_FASTVLM_PROP_PROMPT, prompt, "prompt", "Prompt", LIVE, FASTVLM_DEFAULT_PROMPT,
            "What to ask about each sample"),
-    STRING(
-        GST_FASTVLM_PROP_PROMPTS, prompts, "prompts", "Prompts", LIVE, NULL,
-        "What to ask about each sample instead of `prompt`, one prompt a line, 16 at most: the "
-        "picture is encoded once, and each is answered with its prompt-index; metadata, text and "
-        "drawing carry the answer to the first (none: prompt alone)"),
+    STRING(GST_FASTVLM_PROP_PROMPTS, prompts, "prompts", "Prompts", LIVE, NULL,
+           "What to ask about each sample instead of `prompt`, one prompt a line or as a "
+           "GstValueArray of "
+           "strings, <\"one\", \"two\">; 16 at most: the picture is encoded once, and each is "
+           "answered with "
+           "its prompt-index; metadata, text and drawing carry the answer to the first (none: "
+           "prompt alone)"),
     STRING(GST_FASTVLM_PROP_SYSTEM_PROMPT, system_prompt, "system-prompt", "System prompt", LIVE,
            FASTVLM_DEFAULT_SYSTEM_PROMPT, "What the model is told it is"),
     STRING(GST_FASTVLM_PROP_CHOICES, choices, "choices", "Choices", LIVE, NULL,
@@ -290,25 +293,9 @@ void gst_fastvlm_settings_copy(GstFastvlmSettings *to, const GstFastvlmSettings 
     }
 }
 
-/* The lines of `text` that are not blank, each stripped. */
-static char **list_lines(const char *text)
-{
-    GPtrArray *lines = g_ptr_array_new();
-    char **all = g_strsplit(text != NULL ? text : "", "\n", -1);
-
-    for (char **line = all; *line != NULL; line++) {
-        if (*g_strstrip(*line) != '\0') {
-            g_ptr_array_add(lines, g_strdup(*line));
-        }
-    }
-    g_strfreev(all);
-    g_ptr_array_add(lines, NULL);
-    return (char **)g_ptr_array_free(lines, FALSE);
-}
-
 char **gst_fastvlm_settings_list_prompts(const GstFastvlmSettings *settings)
 {
-    char **prompts = list_lines(settings->prompts);
+    char **prompts = gst_fastvlm_prompts_parse(settings->prompts);
 
     if (prompts[0] == NULL) {
         g_strfreev(prompts);
@@ -460,15 +447,15 @@ static gboolean check_choices(const char *choices, GError **error)
 
 static gboolean check_prompts(const char *prompts, GError **error)
 {
-    char **lines = list_lines(prompts);
-    const guint n = g_strv_length(lines);
+    char **list = gst_fastvlm_prompts_parse(prompts);
+    const guint n = g_strv_length(list);
 
-    g_strfreev(lines);
+    g_strfreev(list);
     if (n <= GST_FASTVLM_MAX_PROMPTS) {
         return TRUE;
     }
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
-                "prompts has %u lines: expected %d at most", n, GST_FASTVLM_MAX_PROMPTS);
+                "prompts has %u prompts: expected %d at most", n, GST_FASTVLM_MAX_PROMPTS);
     return FALSE;
 }
 

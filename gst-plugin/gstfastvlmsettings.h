@@ -80,7 +80,7 @@ enum {
 typedef struct {
     char *model_path;
     char *prompt;
-    char *prompts; /* lines, each a prompt; NULL or none: `prompt` alone */
+    char *prompts; /* as gst_fastvlm_prompts_parse() takes them; NULL or none: `prompt` alone */
     char *system_prompt;
     char *choices; /* as fastvlm_choices_parse() takes them; NULL or "": any answer */
     FastvlmPrecision precision;

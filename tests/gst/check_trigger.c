@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include "gstfastvlmprompts.h"
+
 #define MANUAL "trigger=manual "
 #define EVENT "fastvlm-caption-now"
 
@@ -236,6 +238,74 @@ static void test_prompts(void)
     fixture_free(fixture);
 }
 
+/* Appends a string to a GstValueArray. */
+static void append(GValue *array, const char *text)
+{
+    GValue value = G_VALUE_INIT;
+
+    g_value_init(&value, G_TYPE_STRING);
+    g_value_set_string(&value, text);
+    gst_value_array_append_and_take_value(array, &value);
+}
+
+/* An array that is set, as an application or a gst-launch line has it, is the list. */
+static void test_prompts_array(void)
+{
+    Fixture *fixture = fixture_new("mode=complete interval=40000000", CAPS);
+    GValue array = G_VALUE_INIT;
+
+    gst_value_array_init(&array, 4);
+    append(&array, "Is \"it\", or\\and <b>?");
+    append(&array, " Gr\303\274n?\nReally? ");
+    append(&array, "");
+    append(&array, "no");
+    g_object_set_property(G_OBJECT(fixture->element), "prompts", &array);
+    push_frame(fixture, 0x777777, 0);
+    check_indexed(fixture, 1, "Is \"it\", or\\and <b>?", 0);
+    check_indexed(fixture, 2, "Gr\303\274n?\nReally?", 1);
+    check_indexed(fixture, 3, "no", 2);
+    char *text = gst_value_serialize(&array);
+    gst_util_set_object_arg(G_OBJECT(fixture->element), "prompts", text);
+    push_frame(fixture, 0x777777, FRAME_DURATION);
+    check_indexed(fixture, 4, "Is \"it\", or\\and <b>?", 0);
+    check_indexed(fixture, 5, "Gr\303\274n?\nReally?", 1);
+    check_indexed(fixture, 6, "no", 2);
+    g_free(text);
+    g_value_unset(&array);
+    fixture_free(fixture);
+}
+
+/* What is in a string, by its form. */
+static void test_prompts_forms(void)
+{
+    static const struct {
+        const char *text, *joined;
+    } forms[] = {
+        {NULL, ""},
+        {"", ""},
+        {"<>", "<>"},
+        {"<\"a\">", "a"},
+        {" < \"a\" , (string)b,(string) \"c\" > ", "a|b|c"},
+        {"<\"a\", b>", "<\"a\", b>"},
+        {"<\"a\"", "<\"a\""},
+        {"<\"a", "<\"a"},
+        {"<\"a\\", "<\"a\\"},
+        {"<\"a\"> and\nmore", "<\"a\"> and|more"},
+        {"<\"\\377\">", "<\"\\377\">"},
+        {"<image>", "<image>"},
+        {"<(string)a\\ b, (string)>", "a b"},
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(forms); i++) {
+        char **prompts = gst_fastvlm_prompts_parse(forms[i].text);
+        char *joined = g_strjoinv("|", prompts);
+
+        g_assert_cmpstr(joined, ==, forms[i].joined);
+        g_free(joined);
+        g_strfreev(prompts);
+    }
+}
+
 static void test_too_many_prompts(void)
 {
     Fixture *fixture = fixture_new("mode=complete", CAPS);
@@ -245,7 +315,7 @@ static void test_too_many_prompts(void)
         prompts[2 * i] = 'a';
     }
     g_object_set(fixture->element, "prompts", prompts, NULL);
-    g_assert_cmpuint(count_warnings(fixture, "prompts has 17 lines"), ==, 1);
+    g_assert_cmpuint(count_warnings(fixture, "prompts has 17 prompts"), ==, 1);
     push_frame(fixture, 0x777777, 0);
     check_indexed(fixture, 1, "Describe the image.", 0);
     g_free(prompts);
@@ -264,6 +334,8 @@ int main(int argc, char **argv)
     g_test_add_func("/trigger/other-events-pass", test_other_events_pass);
     g_test_add_func("/trigger/refused", test_refused);
     g_test_add_func("/trigger/prompts", test_prompts);
+    g_test_add_func("/trigger/prompts-array", test_prompts_array);
+    g_test_add_func("/trigger/prompts-forms", test_prompts_forms);
     g_test_add_func("/trigger/too-many-prompts", test_too_many_prompts);
     return g_test_run();
 }
