@@ -203,6 +203,21 @@ static void print_properties(GstElement *element)
     printf("\n");
 }
 
+static void print_overlay(void)
+{
+    printf(
+        "### `overlay`, `font-desc`\n\n"
+        "The caption stands at the bottom, wrapped, in type that goes with the size of the video, "
+        "and takes at most\n45 %% of the height: a long one gets smaller type.\n\n"
+        "![A long caption on two lines](images/overlay-wrapped.png)\n\n"
+        "`font-desc=\"Sans Bold 32\"`, for those who see little:\n\n"
+        "![The same scene with a caption in large letters](images/overlay-large.png)\n\n"
+        "Scripts need fonts; those that run from right to left do:\n\n"
+        "![A caption in Arabic](images/overlay-arabic.png)\n\n"
+        "`meson compile update-overlay-images` draws these pictures again, with the element's own "
+        "code on a\npainted scene (`docs/draw_images.sh`).\n\n");
+}
+
 static void print_budget(void)
 {
     printf(
@@ -406,6 +421,7 @@ int main(int argc, char **argv)
     print_pads(element);
     print_text_pad();
     print_properties(element);
+    print_overlay();
     print_budget();
     print_regions();
     print_stats();
