@@ -10,6 +10,9 @@
 /* One in the mailbox, one with the model, one being written. */
 #define N_COPIES 3
 
+/* Larger ones, beyond 8K in 8 bits, come to be with the first frame, if one ever comes. */
+#define MAX_PREPARED_BYTES (64 << 20)
+
 struct _GstFastvlmCopier {
     GstBufferPool *pool; /* NULL before the first frame */
     GstVideoInfo info;   /* of the pool's buffers */
@@ -126,22 +129,23 @@ void gst_fastvlm_copier_free(GstFastvlmCopier *copier)
     }
 }
 
-/* Writes all buffers of a new pool once. */
-static void touch_pool(GstFastvlmCopier *copier)
+/* Writes the buffers of a new pool once. */
+static void touch_pool(GstFastvlmCopier *copier, guint n_ready)
 {
     GstBuffer *buffers[N_COPIES] = {NULL};
 
-    for (guint i = 0; i < N_COPIES; i++) {
+    for (guint i = 0; i < n_ready; i++) {
         if (gst_buffer_pool_acquire_buffer(copier->pool, &buffers[i], NULL) == GST_FLOW_OK) {
             gst_buffer_memset(buffers[i], 0, 0, (gsize)-1);
         }
     }
-    for (guint i = 0; i < N_COPIES; i++) {
+    for (guint i = 0; i < n_ready; i++) {
         gst_clear_buffer(&buffers[i]);
     }
 }
 
-static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
+/* Of a new pool `n_ready` buffers, 0 or N_COPIES, are there from the start. */
+static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info, guint n_ready)
 {
     if (copier->pool != NULL && gst_video_info_is_equal(&copier->info, info)) {
         return TRUE;
@@ -155,14 +159,14 @@ static gboolean ensure_pool(GstFastvlmCopier *copier, const GstVideoInfo *info)
     /* A row more than the layout asks for: see has_field_row(). */
     const guint n_bytes =
         (guint)GST_VIDEO_INFO_SIZE(info) + (guint)GST_VIDEO_INFO_PLANE_STRIDE(info, 0);
-    gst_buffer_pool_config_set_params(config, caps, n_bytes, N_COPIES, 0);
+    gst_buffer_pool_config_set_params(config, caps, n_bytes, n_ready, 0);
     gst_caps_unref(caps);
     if (!gst_buffer_pool_set_config(copier->pool, config) ||
         !gst_buffer_pool_set_active(copier->pool, TRUE)) {
         gst_clear_object(&copier->pool);
         return FALSE;
     }
-    touch_pool(copier);
+    touch_pool(copier, n_ready);
     return TRUE;
 }
 
@@ -256,8 +260,8 @@ void gst_fastvlm_copier_prepare(GstFastvlmCopier *copier, const GstVideoInfo *in
 {
     GstVideoInfo packed;
 
-    if (pack_info(&packed, info)) {
-        ensure_pool(copier, &packed);
+    if (pack_info(&packed, info) && GST_VIDEO_INFO_SIZE(&packed) <= MAX_PREPARED_BYTES) {
+        ensure_pool(copier, &packed, N_COPIES);
     }
 }
 
@@ -268,7 +272,7 @@ gboolean gst_fastvlm_copier_copy(GstFastvlmCopier *copier, const GstVideoInfo *i
     GstBuffer *copy = NULL;
 
     size_info(&sized, info, buffer);
-    if (!pack_info(&packed, &sized) || !ensure_pool(copier, &packed) ||
+    if (!pack_info(&packed, &sized) || !ensure_pool(copier, &packed, 0) ||
         gst_buffer_pool_acquire_buffer(copier->pool, &copy, NULL) != GST_FLOW_OK) {
         return FALSE;
     }
