@@ -50,7 +50,8 @@ prepare_fastvlm()
         echo "Building into $build ..."
         build_fastvlm "$build"
     fi
-    export GST_PLUGIN_PATH="$build/gst-plugin:$build/gst-speak${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+    GST_PLUGIN_PATH="$build/gst-plugin:$build/gst-speak:$build/gst-speechd${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+    export GST_PLUGIN_PATH
     export FASTVLM_MODELS="$top/models${FASTVLM_MODELS:+:$FASTVLM_MODELS}"
     export PATH="$build/engine/tools:$build/watch:$PATH"
 }

@@ -31,7 +31,7 @@ tests_packages=(
 # Their tests are skipped, and say so, where these are not to be had.
 optional_packages=(
     clang-format-14 shellcheck libopenblas0-openmp libopenblas0-serial
-    gir1.2-gstreamer-1.0 python3-gi openssl
+    gir1.2-gstreamer-1.0 python3-gi openssl libspeechd-dev
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
 
