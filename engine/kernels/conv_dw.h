@@ -25,12 +25,11 @@
 #define CONV_MAX_KERNEL 7
 #define CONV_PREFETCH_CHUNKS 2 /* how far ahead of the copy memory is asked */
 
-/* A part of stride 1, and of stride 2: with 7x7 taps 42 and 49 KB. */
-#define CONV_PART_ROWS 16
-#define CONV_PART_PIXELS 24
+/* A part of stride 1, and of stride 2. */
+#define CONV_PART_ROWS 16 /* at most */
 #define CONV_PART_ROWS_BY_2 8
-#define CONV_PART_PIXELS_BY_2 16
-#define CONV_COPY_PIXELS 1000 /* of any part */
+#define CONV_COPY_PIXELS 800     /* of any part: 50 KB. What is copied for two neighbours counts */
+#define CONV_COPY_PIXELS_3X3 600 /* of 3x3 taps, which take little time for what L1 does not hold */
 
 /** 16 channels of a few pixels of output, and the copy of what they read. Steps are in floats. */
 typedef struct {
@@ -246,12 +245,24 @@ static inline int is_conv_supported(const FastvlmConvDw *conv)
            (conv->stride == 1 || conv->stride == 2);
 }
 
+/** Pixels of a part of `n_rows` rows: whole blocks, as many as the copy has room for what they read. */
+static inline int choose_part_pixels(const FastvlmConvDw *conv, const FastvlmConvTier *tier,
+                                     int n_rows)
+{
+    const int most = conv->kernel_size == 3 ? CONV_COPY_PIXELS_3X3 : CONV_COPY_PIXELS;
+    const int n_columns = most / ((n_rows - 1) * conv->stride + conv->kernel_size);
+    const int n_pixels = (n_columns - conv->kernel_size) / conv->stride + 1;
+
+    return n_pixels / tier->n_pixels * tier->n_pixels;
+}
+
 /** The whole of `tile`, of a convolution that is supported, part by part. */
 static inline void convolve(const FastvlmConvDw *conv, const FastvlmConvTier *tier,
                             const FastvlmConvTile *tile)
 {
-    const int n_rows = conv->stride == 1 ? CONV_PART_ROWS : CONV_PART_ROWS_BY_2;
-    const int n_pixels = conv->stride == 1 ? CONV_PART_PIXELS : CONV_PART_PIXELS_BY_2;
+    const int most_rows = conv->stride == 1 ? CONV_PART_ROWS : CONV_PART_ROWS_BY_2;
+    const int n_rows = min_int(tile->y1 - tile->y0, most_rows);
+    const int n_pixels = choose_part_pixels(conv, tier, n_rows);
 
     for (int y = tile->y0; y < tile->y1; y += n_rows)
         for (int x = tile->x0; x < tile->x1; x += n_pixels) {

@@ -160,6 +160,17 @@ static void check_convs(void)
             }
 }
 
+/** Few rows, whose parts are wide: around their borders. */
+static void check_wide_convs(void)
+{
+    static const int widths[] = {71, 72, 73, 96, 97, 104, 105, 192, 193, 211};
+
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w += step)
+        for (int shape = 0; shape < 12; shape++)
+            check_conv(18, 1 + shape / 6, shape % 2 ? 7 : 3, 1 + shape / 2 % 2, 1 + shape % 5,
+                       widths[w]);
+}
+
 static void check_gelu(size_t n_rows, size_t n, float scale)
 {
     const float *b = prepare(&bias, n, 0.1f);
@@ -269,6 +280,7 @@ int main(int argc, char **argv)
             continue;
         }
         check_convs();
+        check_wide_convs();
         check_rows();
         printf("%sok %d - %s\n", n_failed ? "not " : "", n_tests, fastvlm_tier_to_string(t));
         n_bad += n_failed != 0;
