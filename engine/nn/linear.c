@@ -13,7 +13,7 @@
 #define TILE_BYTES (256 * 1024)
 #define MAX_TILE_ROWS (32 * FASTVLM_ROW_GROUP)
 #define N_TILES_WANTED 16
-#define COLUMN_GROUP 64                 /* a tile's columns: whole blocks on every tier */
+#define COLUMN_GROUP 32                 /* a tile's columns: whole blocks on every tier */
 #define MAX_TILE_MACS ((gint64)1 << 28) /* some 10 ms: how soon a cancellation is heard */
 #define ROUND_TILE_ROWS 24
 

@@ -79,6 +79,7 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
     const uint32_t *b = gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words +
                         product->first * FASTVLM_PANEL_COLUMNS;
     const uint32_t *b_end = b + (product->end - product->first) * FASTVLM_PANEL_COLUMNS;
+    const uint32_t *b_turn = b_end - PREFETCH_WORDS;
     __m512i sums[BLOCK_ROWS][2];
 
 #pragma GCC unroll 4
@@ -98,9 +99,12 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
         const __m512i b1 = n_panels > 1 ? _mm512_load_si512((const void *)(b + panel_words)) : b0;
 
         if (n_rows <= PREFETCH_MOST_ROWS) {
-            _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
+            /* what comes behind a panel is the one behind its neighbour */
+            const uint32_t *wanted = b + PREFETCH_WORDS + (b < b_turn ? 0 : panel_words);
+
+            _mm_prefetch((const char *)wanted, _MM_HINT_T0);
             if (n_panels > 1)
-                _mm_prefetch((const char *)(b + panel_words + PREFETCH_WORDS), _MM_HINT_T0);
+                _mm_prefetch((const char *)(wanted + panel_words), _MM_HINT_T0);
         } else {
             _mm_prefetch(ahead, _MM_HINT_T1);
             ahead += ahead_step;
