@@ -15,7 +15,7 @@ set -euo pipefail
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config
     libglib2.0-dev libjansson-dev libopenblas-dev libpng-dev libjpeg62-turbo-dev
-    libcurl4-openssl-dev libarchive-dev
+    libcurl4-openssl-dev ca-certificates libarchive-dev
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libpango1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     fonts-dejavu-core

@@ -363,7 +363,11 @@ static gboolean is_passing(const Attempt *attempt, CURLcode code)
 static void fail_transfer(Attempt *attempt, CURLcode code)
 {
     const FetchPart *part = attempt->part;
-    if (code != CURLE_OK && code != CURLE_PARTIAL_FILE)
+    if (code == CURLE_SSL_CACERT_BADFILE)
+        fail(attempt, FASTVLM_ERROR_READ,
+             "%s; without it no server can be trusted: install the package ca-certificates",
+             attempt->said[0] ? attempt->said : curl_easy_strerror(code));
+    else if (code != CURLE_OK && code != CURLE_PARTIAL_FILE)
         fail(attempt, FASTVLM_ERROR_READ, "%s",
              attempt->said[0] ? attempt->said : curl_easy_strerror(code));
     else if (part->n_total)

@@ -305,11 +305,13 @@ def test_certificate(bench):
                     "-keyout", pem, "-out", str(pem) + ".crt"], check=True, capture_output=True)
     secure = pull_server.Server(certificate=(str(pem) + ".crt", str(pem)))
     secure.content = bench.archive
+    texts = ("SSL certificate problem", "self-signed certificate")
+    if not os.path.exists("/etc/ssl/certs/ca-certificates.crt"):
+        texts = ("certificate file", "install the package ca-certificates")
     for host in ("127.0.0.1", "localhost"):
         url = secure.url.replace("127.0.0.1", host)
         result = bench.pull("--base-url", url)
-        is_failure(bench, f"a certificate that nobody vouches for, {host}", result, url,
-                   "SSL certificate problem", "self-signed certificate")
+        is_failure(bench, f"a certificate that nobody vouches for, {host}", result, url, *texts)
     check("which is asked for nothing", not secure.requests, secure.requests)
     secure.close()
 
@@ -469,6 +471,12 @@ def talk(bench, answer, *arguments):
 
 
 def test_terminal(bench):
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as problem:
+        skip("at a terminal", f"there is none to be had: {problem}")
+        return
     code, shown = talk(bench, b"n\n")
     check("n at the terminal", code == 1 and "was not accepted" in shown and
           not bench.server.requests, shown)
