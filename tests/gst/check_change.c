@@ -331,10 +331,10 @@ static void test_lost(void)
     Fixture *fixture = fixture_new("interval=40000000 change-threshold=0.02", CAPS);
 
     n_pushed = 0;
-    fake.generate_error = FASTVLM_ERROR_LIMIT;
+    fake_set_generate_error(FASTVLM_ERROR_LIMIT);
     push(fixture, 0x404040);
     g_assert_true(wait_stat(fixture, "skipped", 1));
-    fake.generate_error = -1;
+    fake_set_generate_error(-1);
     push(fixture, 0x404040);
     g_assert_true(wait_stat(fixture, "captions", 1));
     g_assert_cmpuint(get_stat(fixture, "unchanged"), ==, 0);

@@ -148,7 +148,7 @@ static void test_failure_is_an_error(void)
     Fixture *fixture = fixture_new(COMPLETE, CAPS);
     GError *error = NULL;
 
-    fake.generate_error = FASTVLM_ERROR_LIMIT;
+    fake_set_generate_error(FASTVLM_ERROR_LIMIT);
     g_assert_cmpint(push_frame(fixture, 0x224466, 0), ==, GST_FLOW_ERROR);
     g_assert_cmpint(push_frame(fixture, 0x224466, FRAME_DURATION), ==, GST_FLOW_ERROR);
     g_assert_cmpuint(count_messages(fixture, GST_MESSAGE_ERROR, NULL), ==, 1);

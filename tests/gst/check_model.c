@@ -223,12 +223,12 @@ static void test_failed_caption_live(void)
     Fixture *fixture = fixture_new("interval=0", CAPS);
     guint i = 0;
 
-    fake.generate_error = FASTVLM_ERROR_ARGUMENT;
+    fake_set_generate_error(FASTVLM_ERROR_ARGUMENT);
     while (fake_get_record().n_encodes < 3) {
         push_frame(fixture, 0x808080, i++ * FRAME_DURATION);
         g_usleep(5000);
     }
-    fake.generate_error = -1;
+    fake_set_generate_error(-1);
     while (get_stat(fixture, "captions") < 1) {
         push_frame(fixture, 0x808080, i++ * FRAME_DURATION);
         g_usleep(5000);
@@ -245,7 +245,7 @@ static void test_fatal_caption_live(void)
     Fixture *fixture = fixture_new("interval=0", CAPS);
     guint i = 0;
 
-    fake.generate_error = FASTVLM_ERROR_UNSUPPORTED;
+    fake_set_generate_error(FASTVLM_ERROR_UNSUPPORTED);
     while (count_messages(fixture, GST_MESSAGE_ERROR, NULL) == 0) {
         g_assert_cmpint(push_frame(fixture, 0x808080, i++ * FRAME_DURATION), ==, GST_FLOW_OK);
         g_usleep(5000);

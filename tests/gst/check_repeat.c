@@ -103,12 +103,12 @@ static void test_nothing_finite(gconstpointer mode)
     char *properties = g_strdup_printf("mode=%s " EVERY, (const char *)mode);
     Fixture *fixture = fixture_new(properties, CAPS);
 
-    fake.generate_error = FASTVLM_ERROR_FORMAT;
+    fake_set_generate_error(FASTVLM_ERROR_FORMAT);
     for (guint i = 0; i < 3; i++) {
         g_assert_cmpint(push_frame(fixture, 0x777777, i * FRAME_DURATION), ==, GST_FLOW_OK);
         g_assert_true(wait_stat(fixture, "skipped", i + 1));
     }
-    fake.generate_error = -1;
+    fake_set_generate_error(-1);
     push_frame(fixture, 0x777777, 3 * FRAME_DURATION);
     g_assert_true(wait_stat(fixture, "captions", 1));
     g_assert_cmpuint(count_warnings(fixture, "told to fail"), ==, 1);

@@ -90,6 +90,13 @@ void fake_set_deaf(gint ms)
     g_mutex_unlock(&lock);
 }
 
+void fake_set_generate_error(gint code)
+{
+    g_mutex_lock(&lock);
+    fake.generate_error = code;
+    g_mutex_unlock(&lock);
+}
+
 gboolean fake_wait_encodes(guint n)
 {
     const gint64 deadline = g_get_monotonic_time() + PATIENCE_US;
@@ -509,8 +516,9 @@ gboolean fastvlm_session_generate(FastvlmSession *session, const FastvlmGenerate
     record.seed = params->seed;
     g_strlcpy(record.prompt, params->prompt, sizeof record.prompt);
     g_strlcpy(record.system_prompt, params->system_prompt, sizeof record.system_prompt);
+    const gint code = fake.generate_error;
     g_mutex_unlock(&lock);
-    gboolean ok = !fail(fake.generate_error, error);
+    gboolean ok = !fail(code, error);
     for (int i = 0; ok && i < n_tokens; i++) {
         ok = work(session, fake.token_ms, FALSE, error);
         if (ok) {

@@ -78,6 +78,9 @@ void fake_hold(gboolean hold);
 /** Sets fake.deaf, also while the model runs. */
 void fake_set_deaf(gint ms);
 
+/** The same for fake.generate_error. */
+void fake_set_generate_error(gint code);
+
 /** Waits until `n` encodes have started; FALSE after half a minute. */
 gboolean fake_wait_encodes(guint n);
 
