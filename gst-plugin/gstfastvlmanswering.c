@@ -19,8 +19,7 @@ typedef struct {
     GstFastvlmSettings settings;
     guint64 epoch;
     gint64 start_us;
-    double
-        prepare_ms; /* from the start to the engine's own clock, which each picture starts anew */
+    double prepare_ms; /* from the start to the engine's own clock, which a picture starts anew */
     double earlier_ms; /* spent on the questions before about the same picture */
     guint resolution;  /* pixels */
     double picture_ms; /* spent on what goes with the picture's area */

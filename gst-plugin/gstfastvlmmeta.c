@@ -33,8 +33,7 @@ static const GstFastvlmAnswerField fields[] = {
      "property; empty without choices, and in partials"},
     {"region-type", G_TYPE_STRING, AT(region_type),
      "type of the region that the caption is about, as the detector named it; none where it is "
-     "about "
-     "the whole picture, and the other region fields are 0"},
+     "about the whole picture, and the other region fields are 0"},
     {"region-id", G_TYPE_INT, AT(region_id),
      "id of the region, as its GstVideoRegionOfInterestMeta says"},
     {"region-x", G_TYPE_UINT, AT(region_x), "left edge of the region in the picture, pixels"},

@@ -5,10 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include "support.h"
-
-#include <stdio.h>
-#include <unistd.h>
+#include "lasting.h"
 
 #include "gstfastvlmmodels.h"
 
@@ -17,28 +14,11 @@
 #define N_CAPTIONS 8 /* of the slowest */
 #define MAX_MB_A_STREAM 60
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAN_MEASURE_MEMORY FALSE
-#else
-#define CAN_MEASURE_MEMORY TRUE
-#endif
-
 typedef struct {
     Fixture *fixture;
     GstBuffer *picture;
     guint n_pushed;
 } Stream;
-
-static double get_rss_mb(void)
-{
-    char *text = NULL;
-    long n_total = 0, n_resident = 0;
-
-    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
-    g_assert_cmpint(sscanf(text, "%ld %ld", &n_total, &n_resident), ==, 2);
-    g_free(text);
-    return (double)n_resident * (double)sysconf(_SC_PAGESIZE) / 1e6;
-}
 
 static void open_stream(Stream *stream, guint i)
 {

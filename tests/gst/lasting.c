@@ -22,7 +22,7 @@ static guint count_entries(const char *path)
     return n;
 }
 
-static double get_rss_mb(void)
+double get_rss_mb(void)
 {
     char *text = NULL;
     long n_total = 0, n_resident = 0;

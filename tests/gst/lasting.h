@@ -15,6 +15,8 @@
 #define CAN_MEASURE_MEMORY TRUE
 #endif
 
+double get_rss_mb(void);
+
 /** What a process holds. */
 typedef struct {
     double rss_mb;
