@@ -114,8 +114,8 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 #define FASTVLM_KERNELS_AVX512(X) \
     X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
     X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(sum_exp_f32, avx512) \
-    X(dot_f32, avx512) X(axpy_f32, avx512) X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) X(gemm_f32, avx512) \
-    X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512) \
+    X(dot_f32, avx512) X(axpy_f32, avx512) X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) \
+    X(gemm_f32, avx512) X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512) \
     X(product_f32, avx512) X(product_bf16, avx512)
 /* clang-format on */
 #define FASTVLM_KERNELS_AVX512_VNNI(X) \
