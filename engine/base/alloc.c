@@ -13,6 +13,8 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
+#include "base/cgroup.h"
+
 #define HUGE_PAGE_BYTES ((gsize)2 << 20)
 
 guint64 fastvlm_memory_limit(void)
@@ -21,8 +23,12 @@ guint64 fastvlm_memory_limit(void)
     struct sysinfo system;
     struct rlimit space;
 
-    if (sysinfo(&system) == 0)
-        limit = ((guint64)system.totalram + system.totalswap) * system.mem_unit;
+    if (sysinfo(&system) == 0) {
+        const guint64 swap_bytes = (guint64)system.totalswap * system.mem_unit;
+        const guint64 group_limit = fastvlm_cgroup_memory_limit("", swap_bytes);
+
+        limit = MIN((guint64)system.totalram * system.mem_unit + swap_bytes, group_limit);
+    }
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
         limit = MIN(limit, (guint64)space.rlim_cur);
     return limit;

@@ -20,7 +20,10 @@
  */
 float *fastvlm_alloc_tensor(gsize n_rows, gsize n_columns, const char *what, GError **error);
 
-/** Bytes that this process can ever have: the machine's memory and swap, or what `ulimit -v` allows. */
+/**
+ * Bytes that this process can ever have: the machine's memory and swap, or what its control groups or
+ * `ulimit -v` allow.
+ */
 guint64 fastvlm_memory_limit(void);
 
 /** Frees `tensor`; NULL is fine. */

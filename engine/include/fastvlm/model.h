@@ -148,7 +148,8 @@ FASTVLM_API FastvlmModelInfo *fastvlm_model_inspect_for(const char *name,
                                                         GError **error);
 
 /**
- * Checks that the weights of a model can be in memory at all in this precision; loading does so first.
+ * Checks that the weights of a model can be in memory at all in this precision: the machine's, as far as the
+ * control groups and the limits of this process allow it. Loading does so first.
  * AUTO is taken for what it is mostly: INT8, or F32 on a processor with plain kernels alone.
  *
  * Errors: LIMIT; the message says what they take, what there is and what to do.
