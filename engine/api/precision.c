@@ -19,12 +19,12 @@
 
 #define VERDICT_LINE "fastvlm verdict 1"
 
-static FastvlmMatrixType find_plain_type(const FastvlmModel *model)
+static FastvlmMatrixType find_plain_type(gboolean use_blas)
 {
-    return model->use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32;
+    return use_blas ? FASTVLM_MATRIX_BLAS : FASTVLM_MATRIX_F32;
 }
 
-static FastvlmMatrixType find_type(const FastvlmModel *model, FastvlmPrecision precision)
+static FastvlmMatrixType find_type(gboolean use_blas, FastvlmPrecision precision)
 {
     switch (precision) {
     case FASTVLM_PRECISION_BF16:
@@ -34,31 +34,28 @@ static FastvlmMatrixType find_type(const FastvlmModel *model, FastvlmPrecision p
     case FASTVLM_PRECISION_INT4:
         return FASTVLM_MATRIX_INT4;
     default:
-        return find_plain_type(model);
+        return find_plain_type(use_blas);
     }
 }
 
 /** What a stage computes in that may not be int8: the fastest that is as good as f32. */
-static FastvlmMatrixType find_safe_type(const FastvlmModel *model)
+static FastvlmMatrixType find_safe_type(FastvlmTier tier, gboolean use_blas)
 {
-    const FastvlmTier tier = model->kernels->tier;
-
     return tier == FASTVLM_TIER_AVX512_BF16 || tier == FASTVLM_TIER_NEON_BF16
                ? FASTVLM_MATRIX_BF16
-               : find_plain_type(model);
+               : find_plain_type(use_blas);
 }
 
 /** Where the verdict on this checkpoint is kept; NULL: nowhere. */
-static char *find_file(const FastvlmModel *model, const FastvlmModelParams *params,
+static char *find_file(const FastvlmModelInfo *info, const FastvlmModelParams *params,
                        FastvlmMatrixType safe)
 {
     FastvlmCacheConfig *config = fastvlm_cache_get_config();
     char *file = NULL;
 
     if (!params->no_cache && config->directory &&
-        model->info->memory_f32_bytes / sizeof(float) >= config->min_bytes)
-        file = fastvlm_cache_name_verdict(config, model->info->path,
-                                          fastvlm_matrix_type_to_string(safe));
+        info->memory_f32_bytes / sizeof(float) >= config->min_bytes)
+        file = fastvlm_cache_name_verdict(config, info->path, fastvlm_matrix_type_to_string(safe));
     fastvlm_cache_config_free(config);
     return file;
 }
@@ -134,7 +131,7 @@ static gboolean find_verdict(FastvlmModel *model, const FastvlmModelParams *para
                              GError **error)
 {
     static const char *const no_names[] = {NULL};
-    g_autofree char *file = find_file(model, params, safe->vision.stages[0]);
+    g_autofree char *file = find_file(model->info, params, safe->vision.stages[0]);
     g_autofree char *key =
         file ? fastvlm_checkpoint_fingerprint(model->checkpoint, no_names) : NULL;
 
@@ -166,13 +163,13 @@ static char *describe_verdict(const FastvlmVisionVerdict *verdict, FastvlmMatrix
 static gboolean plan_auto(FastvlmModel *model, const FastvlmModelParams *params,
                           FastvlmPackingPlan *plan, GError **error)
 {
-    const FastvlmMatrixType safe = find_safe_type(model);
+    const FastvlmMatrixType safe = find_safe_type(model->kernels->tier, model->use_blas);
     FastvlmVisionVerdict verdict;
 
     if (model->kernels->tier == FASTVLM_TIER_SCALAR) {
         model->precision = FASTVLM_PRECISION_F32;
         model->precision_note = g_strdup("f32");
-        fastvlm_packing_plan_fill(plan, find_plain_type(model));
+        fastvlm_packing_plan_fill(plan, find_plain_type(model->use_blas));
         return TRUE;
     }
     fastvlm_packing_plan_fill(plan, safe);
@@ -193,13 +190,8 @@ char *fastvlm_model_info_describe_auto(const FastvlmModelInfo *info,
     static const FastvlmModelParams defaults = {0};
     static const char *const no_names[] = {NULL};
     const FastvlmTier tier = fastvlm_tier_in_use();
-    const FastvlmModel model = {
-        .info = (FastvlmModelInfo *)info,
-        .kernels = fastvlm_kernels_get(tier),
-        .use_blas = fastvlm_blas_is_wanted(tier),
-    };
-    const FastvlmMatrixType safe = find_safe_type(&model);
-    g_autofree char *file = find_file(&model, params ? params : &defaults, safe);
+    const FastvlmMatrixType safe = find_safe_type(tier, fastvlm_blas_is_wanted(tier));
+    g_autofree char *file = find_file(info, params ? params : &defaults, safe);
     g_autofree char *key = NULL;
     g_autofree char *found = NULL;
     FastvlmCheckpoint *checkpoint;
@@ -267,13 +259,13 @@ gboolean fastvlm_model_info_check_memory(const FastvlmModelInfo *info, FastvlmPr
 gboolean fastvlm_precision_plan(FastvlmModel *model, const FastvlmModelParams *params,
                                 FastvlmPackingPlan *plan, GError **error)
 {
-    *plan = (FastvlmPackingPlan){.vision.plain = find_plain_type(model)};
+    *plan = (FastvlmPackingPlan){.vision.plain = find_plain_type(model->use_blas)};
     if (!fastvlm_model_info_check_memory(model->info, params->precision, error))
         return FALSE;
     if (params->precision == FASTVLM_PRECISION_AUTO)
         return plan_auto(model, params, plan, error);
     model->precision = params->precision;
     model->precision_note = g_strdup(fastvlm_precision_to_string(params->precision));
-    fastvlm_packing_plan_fill(plan, find_type(model, params->precision));
+    fastvlm_packing_plan_fill(plan, find_type(model->use_blas, params->precision));
     return TRUE;
 }
