@@ -57,22 +57,29 @@ static int count_known_ids(const FastvlmModel *model)
 
 static gboolean check_params(const FastvlmGenerateParams *params, GError **error)
 {
-    const char *problem = NULL;
+    const struct {
+        const char *name;
+        double value;
+        double most;
+    } numbers[] = {
+        {"max_tokens", params->max_tokens, G_MAXINT},
+        {"temperature", params->temperature, G_MAXDOUBLE},
+        {"top_p", params->top_p, 1.0},
+        {"top_k", params->top_k, G_MAXINT},
+        {"n_prefix_ids", params->n_prefix_ids, G_MAXINT},
+        {"n_suffix_ids", params->n_suffix_ids, G_MAXINT},
+    };
 
-    if (params->max_tokens < 0)
-        problem = "max_tokens is negative";
-    else if (!(params->temperature >= 0.0) || !isfinite(params->temperature))
-        problem = "temperature is not a number of 0 or more";
-    else if (!(params->top_p >= 0.0 && params->top_p <= 1.0))
-        problem = "top_p is not between 0 and 1";
-    else if (params->top_k < 0)
-        problem = "top_k is negative";
-    else if (params->n_prefix_ids < 0 || params->n_suffix_ids < 0)
-        problem = "a number of ids is negative";
-    if (!problem)
-        return TRUE;
-    g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT, problem);
-    return FALSE;
+    for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++) {
+        /* A NaN is neither more nor less than anything. */
+        if (numbers[i].value >= 0.0 && numbers[i].value <= numbers[i].most)
+            continue;
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT, "%s is %g, expected a number %s",
+                    numbers[i].name, numbers[i].value,
+                    numbers[i].most == 1.0 ? "from 0 to 1" : "of 0 or more");
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static gboolean take_ids(const FastvlmModel *model, const gint32 *ids, int n, GArray *out,
@@ -138,7 +145,8 @@ static gboolean plan(Answer *answer, GError **error)
 
     if (n_prompt == 0) {
         g_set_error_literal(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
-                            "there is neither a prompt nor a picture");
+                            "there is neither a prompt nor a picture: give token ids, or set a "
+                            "picture first");
         return FALSE;
     }
     if (n_prompt >= weights->max_positions) {

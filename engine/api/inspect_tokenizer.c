@@ -92,8 +92,11 @@ gboolean fastvlm_inspect_tokenizer(const char *directory, int *size, GError **er
     if (!fastvlm_file_is_there(vocab))
         return TRUE;
     if (!fastvlm_file_is_there(merges)) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
-                    "%s: not there, but vocab.json is: a tokenizer needs both", merges);
+        g_set_error(
+            error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+            "%s: not there, but vocab.json is: a tokenizer needs both; copy it from where that "
+            "came from",
+            merges);
         return FALSE;
     }
     if (!scan_vocab(vocab, &found, error) || !count_added(directory, &found, error))

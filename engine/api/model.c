@@ -44,6 +44,12 @@ gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **e
                     FASTVLM_POOL_MAX_THREADS);
         return FALSE;
     }
+    if (params->precision < FASTVLM_PRECISION_AUTO || params->precision > FASTVLM_PRECISION_INT4) {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                    "precision %d: expected FASTVLM_PRECISION_AUTO, _F32, _BF16, _INT8 or _INT4",
+                    (int)params->precision);
+        return FALSE;
+    }
     if (params->head < FASTVLM_HEAD_AUTO || params->head > FASTVLM_HEAD_OWN) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
                     "head %d: expected FASTVLM_HEAD_AUTO, _TIED or _OWN", (int)params->head);

@@ -343,7 +343,9 @@ static void test_bad_params(void)
     } cases[] = {
         {{.n_threads = -1}, FASTVLM_ERROR_ARGUMENT, "-1 threads"},
         {{.n_threads = 1000}, FASTVLM_ERROR_ARGUMENT, "1000 threads"},
-        {{.worker_nice = 20}, FASTVLM_ERROR_ARGUMENT, "nice value 20"},
+        {{.worker_nice = 20}, FASTVLM_ERROR_ARGUMENT, "nice value 20: expected 0 to 19"},
+        {{.precision = 17}, FASTVLM_ERROR_UNSUPPORTED, "precision 17: expected FASTVLM_PRECISION_"},
+        {{.head = 3}, FASTVLM_ERROR_ARGUMENT, "head 3: expected FASTVLM_HEAD_"},
     };
     GError *error = NULL;
 
@@ -365,6 +367,16 @@ static void expect(FastvlmSession *session, FastvlmGenerateParams params, Fastvl
     assert_message(&error, code, message);
 }
 
+/* With one number of `params` changed. */
+#define expect_of(params, field, value, message)                      \
+    G_STMT_START                                                      \
+    {                                                                 \
+        FastvlmGenerateParams changed_ = (params);                    \
+        changed_.field = (value);                                     \
+        expect(session, changed_, FASTVLM_ERROR_ARGUMENT, (message)); \
+    }                                                                 \
+    G_STMT_END
+
 static void test_bad_arguments(void)
 {
     static const gint32 wild[] = {512};
@@ -379,7 +391,8 @@ static void test_bad_arguments(void)
     int n_rows, n_columns;
 
     g_assert_null(fastvlm_session_get_tensor(session, FASTVLM_TENSOR_VISION, &n_rows, &n_columns));
-    expect(session, params, FASTVLM_ERROR_ARGUMENT, "neither a prompt nor a picture");
+    expect(session, params, FASTVLM_ERROR_ARGUMENT,
+           "neither a prompt nor a picture: give token ids");
     params.prefix_ids = wild;
     params.n_prefix_ids = 1;
     expect(session, params, FASTVLM_ERROR_ARGUMENT, "token id 512");
@@ -387,15 +400,15 @@ static void test_bad_arguments(void)
     params.n_prefix_ids = 40000;
     expect(session, params, FASTVLM_ERROR_LIMIT, "40000 positions");
     params.n_prefix_ids = 4;
-    params.temperature = -1.0;
-    expect(session, params, FASTVLM_ERROR_ARGUMENT, "temperature");
-    params.temperature = NAN;
-    expect(session, params, FASTVLM_ERROR_ARGUMENT, "temperature");
-    params.temperature = 0.0;
-    params.top_p = 1.5;
-    expect(session, params, FASTVLM_ERROR_ARGUMENT, "top_p");
+    expect_of(params, temperature, -1.0, "temperature is -1, expected a number of 0 or more");
+    expect_of(params, temperature, NAN, "temperature is nan, expected");
+    expect_of(params, temperature, INFINITY, "temperature is inf, expected");
+    expect_of(params, top_p, 1.5, "top_p is 1.5, expected a number from 0 to 1");
+    expect_of(params, top_k, -2, "top_k is -2, expected a number of 0 or more");
+    expect_of(params, max_tokens, -3, "max_tokens is -3, expected a number of 0 or more");
+    expect_of(params, n_prefix_ids, -1, "n_prefix_ids is -1, expected a number of 0 or more");
+    expect_of(params, n_suffix_ids, -1, "n_suffix_ids is -1, expected a number of 0 or more");
     params.use_ids = FALSE;
-    params.top_p = 0.0;
     expect(session, params, FASTVLM_ERROR_UNSUPPORTED, "no tokenizer files");
 
     g_assert_false(fastvlm_session_set_image(session, &image, 100, FASTVLM_FIT_PAD, &error));
