@@ -130,7 +130,11 @@ static gboolean fail_status(Attempt *attempt, long status)
                     "new place with --base-url",
                     status);
     if (status == 401 || status == 403 || status == 407)
-        return fail(attempt, FASTVLM_ERROR_READ, "the server refuses to give it (%ld)", status);
+        return fail(
+            attempt, FASTVLM_ERROR_READ,
+            "the server refuses to give it (%ld); ask whose it is, or give another place with "
+            "--base-url",
+            status);
     return fail(attempt, FASTVLM_ERROR_READ,
                 "the server answered %ld, expected 200 or 206; try again later", status);
 }
@@ -367,6 +371,10 @@ static void fail_transfer(Attempt *attempt, CURLcode code)
         fail(attempt, FASTVLM_ERROR_READ,
              "%s; without it no server can be trusted: install the package ca-certificates",
              attempt->said[0] ? attempt->said : curl_easy_strerror(code));
+    else if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT)
+        fail(attempt, FASTVLM_ERROR_READ,
+             "%s; see whether this machine has a network, or give another place with --base-url",
+             attempt->said[0] ? attempt->said : curl_easy_strerror(code));
     else if (code != CURLE_OK && code != CURLE_PARTIAL_FILE)
         fail(attempt, FASTVLM_ERROR_READ, "%s",
              attempt->said[0] ? attempt->said : curl_easy_strerror(code));
@@ -399,7 +407,8 @@ static Outcome judge(Attempt *attempt, CURLcode code)
         return is_passing(attempt, code) ? AGAIN : FAILED;
     }
     if (part->n_bytes == 0) {
-        fail(attempt, FASTVLM_ERROR_FORMAT, "the server's file is empty");
+        fail(attempt, FASTVLM_ERROR_FORMAT,
+             "the server's file is empty, expected a zip archive; try again later");
         return FAILED;
     }
     if (part->n_total && part->n_bytes < part->n_total) {

@@ -22,8 +22,8 @@
 
 static gboolean fail_file(const char *path, const char *what, int code, GError **error)
 {
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: %s: %s", path, what,
-                g_strerror(code));
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ,
+                "%s: %s: %s; name another place with --to", path, what, g_strerror(code));
     return FALSE;
 }
 
@@ -52,8 +52,9 @@ static gboolean write_state(FetchPart *part, GError **error)
     g_key_file_set_uint64(state, STATE_GROUP, "total", part->n_total);
     if (g_key_file_save_to_file(state, part->state_path, &cause))
         return TRUE;
-    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ, "%s: cannot be written: %s",
-                part->state_path, cause->message);
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_READ,
+                "%s: cannot be written: %s; name another place with --to", part->state_path,
+                cause->message);
     g_error_free(cause);
     return FALSE;
 }

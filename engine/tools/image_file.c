@@ -68,7 +68,7 @@ gboolean image_file_allocate(const char *path, guint width, guint height, gsize 
     picture->data = g_try_malloc_n((gsize)width * height, bytes_per_pixel);
     if (picture->data == NULL) {
         g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
-                    "%s: not enough memory for %ux%u pixels", path, width, height);
+                    "%s: not enough memory for %ux%u pixels: scale it down", path, width, height);
         return FALSE;
     }
     picture->width = (int)width;
@@ -82,6 +82,14 @@ static gboolean fail(const char *path, FastvlmError code, const char *what, GErr
     return FALSE;
 }
 
+static gboolean fail_open(const char *path, int number, GError **error)
+{
+    gboolean is_missing = number == ENOENT || number == ENOTDIR;
+    g_set_error(error, FASTVLM_ERROR, is_missing ? FASTVLM_ERROR_NOT_FOUND : FASTVLM_ERROR_READ,
+                "%s: cannot be read: %s; expected a PNG or JPEG file", path, g_strerror(number));
+    return FALSE;
+}
+
 /* Reads to the end, of a pipe too; the caller closes `fd` and frees `bytes`. */
 static gboolean read_all(int fd, const char *path, gsize size_hint, guint8 **bytes, gsize *n_bytes,
                          GError **error)
@@ -92,34 +100,35 @@ static gboolean read_all(int fd, const char *path, gsize size_hint, guint8 **byt
             capacity = capacity == 0 ? MIN(size_hint, FILE_MAX_BYTES) + 4096 : 2 * capacity;
             guint8 *larger = g_try_realloc(*bytes, capacity);
             if (larger == NULL)
-                return fail(path, FASTVLM_ERROR_LIMIT, "not enough memory to read it", error);
+                return fail(path, FASTVLM_ERROR_LIMIT,
+                            "not enough memory to read it: scale it down", error);
             *bytes = larger;
         }
         gssize n = read(fd, *bytes + *n_bytes, capacity - *n_bytes);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return fail(path, FASTVLM_ERROR_READ, g_strerror(errno), error);
+            return fail_open(path, errno, error);
         if (n == 0)
             return TRUE;
         *n_bytes += (gsize)n;
         if (*n_bytes > FILE_MAX_BYTES)
-            return fail(path, FASTVLM_ERROR_LIMIT, "more than 1 GiB", error);
+            return fail(
+                path, FASTVLM_ERROR_LIMIT,
+                "more than 1 GiB, expected a PNG or JPEG file of at most that: scale it down",
+                error);
     }
 }
 
 static gboolean read_file(const char *path, guint8 **bytes, gsize *n_bytes, GError **error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        gboolean is_missing = errno == ENOENT || errno == ENOTDIR;
-        return fail(path, is_missing ? FASTVLM_ERROR_NOT_FOUND : FASTVLM_ERROR_READ,
-                    g_strerror(errno), error);
-    }
+    if (fd < 0)
+        return fail_open(path, errno, error);
     struct stat status;
     gboolean ok;
     if (fstat(fd, &status) != 0)
-        ok = fail(path, FASTVLM_ERROR_READ, g_strerror(errno), error);
+        ok = fail_open(path, errno, error);
     else if (S_ISDIR(status.st_mode))
         ok = fail(path, FASTVLM_ERROR_READ, "a directory, expected a PNG or JPEG file", error);
     else
@@ -136,7 +145,8 @@ static gboolean begins_with(const ImageBytes *file, gsize offset, const char *by
 static gboolean refuse(const ImageBytes *file, GError **error)
 {
     if (file->n_bytes == 0)
-        return fail(file->path, FASTVLM_ERROR_READ, "the file is empty", error);
+        return fail(file->path, FASTVLM_ERROR_READ,
+                    "the file is empty, expected a PNG or JPEG file: copy it again", error);
     const char *name = NULL;
     for (gsize i = 0; name == NULL && i < G_N_ELEMENTS(other_formats); i++)
         if (begins_with(file, other_formats[i].offset, other_formats[i].bytes,
@@ -162,7 +172,8 @@ static gboolean decode(const ImageBytes *file, RgbPicture *picture, GError **err
     if (!ok || exif_apply_orientation(picture, orientation))
         return ok;
     rgb_picture_clear(picture);
-    return fail(file->path, FASTVLM_ERROR_LIMIT, "not enough memory to turn it upright", error);
+    return fail(file->path, FASTVLM_ERROR_LIMIT,
+                "not enough memory to turn it upright: scale it down", error);
 }
 
 gboolean image_file_read(const char *path, RgbPicture *picture, GError **error)

@@ -34,10 +34,22 @@ typedef struct {
     GError *error;
 } Reader;
 
+/* What an error is led by and ends with, whether libjpeg or we found it. */
+static const struct {
+    const char *intro;
+    const char *remedy;
+} frames[] = {
+    [FASTVLM_ERROR_READ] = {"", "copy it again"},
+    [FASTVLM_ERROR_FORMAT] = {"damaged JPEG: ", "copy it again, or save it anew"},
+    [FASTVLM_ERROR_UNSUPPORTED] = {"a kind of JPEG that is not handled: ", "convert it"},
+    [FASTVLM_ERROR_LIMIT] = {"", "scale it down, or save it anew"},
+};
+
 static void G_GNUC_NORETURN leave(Reader *reader, FastvlmError code, const char *what)
 {
     if (reader->error == NULL)
-        reader->error = g_error_new(FASTVLM_ERROR, (int)code, "%s: %s", reader->file->path, what);
+        reader->error = g_error_new(FASTVLM_ERROR, (int)code, "%s: %s%s: %s", reader->file->path,
+                                    frames[code].intro, what, frames[code].remedy);
     longjmp(reader->escape, 1);
 }
 
@@ -90,7 +102,8 @@ static void ignore_output(j_common_ptr jpeg)
 static void check_scans(j_common_ptr jpeg)
 {
     if (((j_decompress_ptr)jpeg)->input_scan_number > MAX_SCANS)
-        leave(jpeg->client_data, FASTVLM_ERROR_LIMIT, "the JPEG has more than 200 scans");
+        leave(jpeg->client_data, FASTVLM_ERROR_LIMIT,
+              "the JPEG has more than the 200 scans that are taken");
 }
 
 static int find_orientation(const struct jpeg_decompress_struct *jpeg)

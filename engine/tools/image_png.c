@@ -43,7 +43,8 @@ static void G_GNUC_NORETURN take_error(png_structp png, png_const_charp message)
 {
     Reader *reader = png_get_error_ptr(png);
     if (reader->error == NULL)
-        reader->error = g_error_new(FASTVLM_ERROR, FASTVLM_ERROR_FORMAT, "%s: damaged PNG: %s",
+        reader->error = g_error_new(FASTVLM_ERROR, FASTVLM_ERROR_FORMAT,
+                                    "%s: damaged PNG: %s: copy it again, or save it anew",
                                     reader->file->path, message);
     png_longjmp(png, 1);
 }
@@ -56,7 +57,7 @@ static void read_bytes(png_structp png, png_bytep to, size_t n_bytes)
 {
     Reader *reader = png_get_io_ptr(png);
     if (n_bytes > reader->file->n_bytes - reader->at)
-        fail(png, FASTVLM_ERROR_READ, "the PNG is cut short");
+        fail(png, FASTVLM_ERROR_READ, "the PNG is cut short: copy it again");
     memcpy(to, reader->file->bytes + reader->at, n_bytes);
     reader->at += n_bytes;
 }
@@ -94,7 +95,7 @@ static gsize read_pixels(Reader *reader)
     gsize n_channels = png_get_channels(png, reader->info);
     if ((n_channels != 3 && n_channels != 4) ||
         png_get_rowbytes(png, reader->info) != width * n_channels)
-        fail(png, FASTVLM_ERROR_UNSUPPORTED, "a kind of PNG that is not handled");
+        fail(png, FASTVLM_ERROR_UNSUPPORTED, "a kind of PNG that is not handled: convert it");
     if (!image_file_allocate(reader->file->path, width, height, n_channels, &reader->picture,
                              &reader->error))
         png_longjmp(png, 1);
@@ -146,8 +147,8 @@ gboolean image_png_read(const ImageBytes *file, RgbPicture *picture, int *orient
     if (reader.info != NULL)
         ok = run(&reader);
     else
-        reader.error =
-            g_error_new(FASTVLM_ERROR, FASTVLM_ERROR_LIMIT, "%s: not enough memory", file->path);
+        reader.error = g_error_new(FASTVLM_ERROR, FASTVLM_ERROR_LIMIT,
+                                   "%s: not enough memory: scale it down", file->path);
     png_destroy_read_struct(&reader.png, &reader.info, NULL);
     g_free(reader.rows);
     if (!ok) {

@@ -73,8 +73,9 @@ char *pull_get_default_directory(void)
 static gboolean fail_path(const char *path, const char *what, int code, GError **error)
 {
     gboolean full = code == ENOSPC || code == EDQUOT || code == EFBIG;
-    g_set_error(error, FASTVLM_ERROR, full ? FASTVLM_ERROR_LIMIT : FASTVLM_ERROR_READ, "%s: %s: %s",
-                path, what, g_strerror(code));
+    g_set_error(error, FASTVLM_ERROR, full ? FASTVLM_ERROR_LIMIT : FASTVLM_ERROR_READ,
+                "%s: %s: %s; %sname another place with --to", path, what, g_strerror(code),
+                full ? "make room, or " : "");
     return FALSE;
 }
 

@@ -255,8 +255,8 @@ def test_answers(bench):
     is_model(bench, "no length at all", bench.pull())
     for name, behaviours, texts, left in (
             ("404", [pull_server.status(404)], ("no such file (404)", "--base-url"), ()),
-            ("403", [pull_server.status(403)], ("refuses to give it (403)",), ()),
-            ("an empty file", [pull_server.empty], ("is empty",), ()),
+            ("403", [pull_server.status(403)], ("refuses to give it (403)", "--base-url"), ()),
+            ("an empty file", [pull_server.empty], ("is empty, expected a zip archive",), ()),
             ("a page to sign in", [pull_server.page], ("no whole zip archive",), ()),
             ("a length too long", [pull_server.wrong_length(1000)],
              (f"after {n_bytes} of {n_bytes + 1000} bytes", "kept in"), KEPT),
@@ -276,7 +276,8 @@ def test_answers(bench):
     is_failure(bench, "but not for ever", bench.pull("--retries", "1"), "answered 503")
     bench.fresh()
     result = bench.pull("--base-url", "http://127.0.0.1:1/", "--retries", "0")
-    is_failure(bench, "nobody there", result, "127.0.0.1", "Failed to connect")
+    is_failure(bench, "nobody there", result, "127.0.0.1", "Failed to connect",
+               "see whether this machine has a network", "--base-url")
     result = bench.pull("--base-url", bench.server.url.replace("http:", "https:"), "--retries", "0")
     is_failure(bench, "https to a server that has none", result, "https://127.0.0.1")
 
@@ -445,7 +446,8 @@ def test_killed(bench):
     bench.models.parent.mkdir(parents=True)
     bench.models.write_text("a file")
     result = bench.pull()
-    check("a file where models go", result.returncode == 1 and "cannot be made" in result.stderr,
+    check("a file where models go", result.returncode == 1 and "cannot be made: " in result.stderr and
+          "name another place with --to" in result.stderr,
           result.stderr)
 
 

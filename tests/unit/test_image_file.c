@@ -161,7 +161,8 @@ static void assert_refused(const char *path, int code, const char *says)
     g_assert_false(image_file_read(path, &picture, &error));
     g_test_message("%s", error->message);
     g_assert_error(error, FASTVLM_ERROR, code);
-    g_assert_nonnull(strstr(error->message, says));
+    if (!strstr(error->message, says))
+        g_error("\"%s\" does not say \"%s\"", error->message, says);
     g_assert_nonnull(strstr(error->message, path));
     g_assert_null(strchr(error->message, '\n'));
     g_assert_null(picture.data);
@@ -439,32 +440,39 @@ static void test_jpeg_cmyk(Fixture *fixture, gconstpointer data)
 
 static void test_missing(Fixture *fixture, gconstpointer data)
 {
-    assert_refused(fixture->path, FASTVLM_ERROR_NOT_FOUND, "No such file");
-    assert_refused(fixture->directory, FASTVLM_ERROR_READ, "directory");
+    assert_refused(fixture->path, FASTVLM_ERROR_NOT_FOUND,
+                   "cannot be read: No such file or directory; expected a PNG or JPEG file");
+    assert_refused(fixture->directory, FASTVLM_ERROR_READ,
+                   "a directory, expected a PNG or JPEG file");
     test_put_file(fixture->path, "", 0);
-    assert_refused(fixture->path, FASTVLM_ERROR_READ, "empty");
+    assert_refused(fixture->path, FASTVLM_ERROR_READ,
+                   "the file is empty, expected a PNG or JPEG file: copy it again");
     if (geteuid() != 0) {
         g_assert_cmpint(g_chmod(fixture->path, 0), ==, 0);
-        assert_refused(fixture->path, FASTVLM_ERROR_READ, "denied");
+        assert_refused(fixture->path, FASTVLM_ERROR_READ, "cannot be read: Permission denied");
     }
 }
 
 static void test_not_a_picture(Fixture *fixture, gconstpointer data)
 {
     test_put_file(fixture->path, "hello", 5);
-    assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "neither PNG nor JPEG");
+    assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED,
+                   "neither PNG nor JPEG: convert it to one of them");
     test_put_file(fixture->path, "GIF89a....", 10);
-    assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "GIF");
+    assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "(it looks like GIF)");
     test_put_file(fixture->path, "RIFF\1\2\3\4WEBPVP8 ", 16);
     assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "WebP");
     test_put_file(fixture->path, "\211PNG\r\n\032", 7);
     assert_refused(fixture->path, FASTVLM_ERROR_UNSUPPORTED, "neither");
     test_put_file(fixture->path, "\211PNG\r\n\032\nrubbish rubbish rubbish", 31);
-    assert_refused(fixture->path, FASTVLM_ERROR_FORMAT, "PNG");
+    assert_refused(fixture->path, FASTVLM_ERROR_FORMAT,
+                   "damaged PNG: ish[20]: invalid chunk type: copy it again, or save it anew");
     test_put_file(fixture->path, "\377\330\377", 3);
-    assert_refused(fixture->path, FASTVLM_ERROR_READ, "cut short");
+    assert_refused(fixture->path, FASTVLM_ERROR_READ, "the JPEG is cut short: copy it again");
     test_put_file(fixture->path, "\377\330\377\331", 4);
-    assert_refused(fixture->path, FASTVLM_ERROR_FORMAT, "JPEG");
+    assert_refused(
+        fixture->path, FASTVLM_ERROR_FORMAT,
+        "damaged JPEG: JPEG datastream contains no image: copy it again, or save it anew");
 }
 
 /* Cut anywhere, a picture is an error that says so, never half a picture. */
@@ -475,7 +483,7 @@ static void check_cuts(const char *path)
     g_assert_true(g_file_get_contents(path, &contents, &n_bytes, NULL));
     for (gsize cut = 8; cut < n_bytes; cut += cut + 16 < n_bytes ? n_bytes / 50 + 1 : 1) {
         test_put_file(path, contents, cut);
-        assert_refused(path, FASTVLM_ERROR_READ, "cut short");
+        assert_refused(path, FASTVLM_ERROR_READ, "is cut short: copy it again");
     }
 }
 
@@ -538,11 +546,14 @@ static void test_too_large(Fixture *fixture, gconstpointer data)
     patch_size(fixture->path, 16, 4, 32768, 32768);
     assert_refused(fixture->path, FASTVLM_ERROR_LIMIT, "32768x32768");
     patch_size(fixture->path, 16, 4, 40000, 1);
-    assert_refused(fixture->path, FASTVLM_ERROR_LIMIT, "40000x1");
+    assert_refused(
+        fixture->path, FASTVLM_ERROR_LIMIT,
+        "40000x1 pixels, expected at most 32768 a side and 268435456 in all: scale it down");
     patch_size(fixture->path, 16, 4, 0x7fffffff, 0x7fffffff);
     assert_refused(fixture->path, FASTVLM_ERROR_LIMIT, "2147483647x2147483647");
     patch_size(fixture->path, 16, 4, 0, 16);
-    assert_refused(fixture->path, FASTVLM_ERROR_FORMAT, "PNG");
+    assert_refused(fixture->path, FASTVLM_ERROR_FORMAT,
+                   "damaged PNG: Invalid IHDR data: copy it again");
     JpegSpec jpeg = {JCS_RGB, JCS_YCbCr, 3, 16, 16, .bytes = rgb};
     write_jpeg(fixture->path, &jpeg);
     patch_size(fixture->path, find_frame(fixture->path), 2, 65500, 65500);
