@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "load/cache.h"
@@ -20,6 +21,17 @@
 
 #define KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define N_FLIPS 4000
+
+static int n_reads;
+static const char *cut_path; /* NULL, or emptied before the read that makes n_reads 1 */
+
+/* In the place of the C library's. */
+ssize_t pread(int fd, void *bytes, size_t n_bytes, off_t offset)
+{
+    if (++n_reads == 1 && cut_path)
+        g_assert_cmpint(truncate(cut_path, 0), ==, 0);
+    return syscall(SYS_pread64, fd, bytes, n_bytes, offset);
+}
 
 /** A store of three blobs, and a file for it in a directory of its own. */
 typedef struct {
@@ -167,6 +179,32 @@ static void test_truncated(Fixture *fixture, gconstpointer data)
         g_assert_cmpint(stat(fixture->path, &status), ==, 0);
         g_assert_cmpint(truncate(fixture->path, status.st_size + change), ==, 0);
         assert_refused(fixture, FASTVLM_ERROR_FORMAT, "expected");
+    }
+}
+
+/** The n-th read finds the file cut short: an error and no signal, for it is read and never mapped. */
+static void test_cut_while_read(Fixture *fixture, gconstpointer data)
+{
+    FastvlmPacked *packed;
+    const void *tables;
+    gsize n_tables;
+
+    write_copy(fixture);
+    n_reads = 0;
+    packed = fastvlm_packed_open(fixture->path, &fixture->spec, NULL);
+    g_assert_nonnull(packed);
+    g_assert_cmpint(truncate(fixture->path, 0), ==, 0);
+    tables = fastvlm_packed_get_tables(packed, &n_tables);
+    g_assert_cmpmem(tables, n_tables, fixture->tables->data, fixture->tables->len);
+    fastvlm_packed_free(packed);
+    g_assert_cmpint(n_reads, >=, 3); /* head, front, blobs */
+    for (int n = n_reads; n > 0; n--) {
+        write_copy(fixture);
+        cut_path = fixture->path;
+        n_reads = -n + 1;
+        assert_refused(fixture, FASTVLM_ERROR_FORMAT,
+                       n > 1 ? "cut short while it was read: " : "no packed weights");
+        cut_path = NULL;
     }
 }
 
@@ -439,6 +477,7 @@ int main(int argc, char **argv)
         {"/packed/other-blobs", test_other_blobs},
         {"/packed/other-spec", test_other_spec},
         {"/packed/truncated", test_truncated},
+        {"/packed/cut-while-read", test_cut_while_read},
         {"/packed/flipped", test_flipped},
         {"/packed/not-ours", test_not_ours},
         {"/packed/cannot-write", test_cannot_write},
