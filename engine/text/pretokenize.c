@@ -19,12 +19,18 @@
     "|[" BLANK "]+(?![^" BLANK "])"         \
     "|[" BLANK "]+"
 
-GRegex *fastvlm_pretokenizer_new(void)
+GRegex *fastvlm_pretokenizer_new(GError **error)
 {
-    GRegex *expression = g_regex_new(EXPRESSION, G_REGEX_OPTIMIZE, 0, NULL);
+    g_autoptr(GError) reason = NULL;
+    GRegex *expression = g_regex_new(EXPRESSION, G_REGEX_OPTIMIZE, 0, &reason);
     /* The first match compiles for the machine and writes to the expression: not once shared. */
     if (expression != NULL)
         g_regex_match(expression, "a", 0, NULL);
+    else
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
+                    "this GLib does not take the tokenizer's expression (%s); use one whose PCRE "
+                    "knows Unicode",
+                    reason->message);
     return expression;
 }
 

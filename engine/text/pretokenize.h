@@ -16,8 +16,12 @@
 /** Takes one word: bytes in the text that is being cut. */
 typedef void (*FastvlmWordFunc)(const char *word, gsize n_bytes, gpointer user_data);
 
-/** Compiles the expression; free it with g_regex_unref(). May then be used by threads at once. */
-GRegex *fastvlm_pretokenizer_new(void);
+/**
+ * Compiles the expression; free it with g_regex_unref(). May then be used by threads at once.
+ *
+ * Errors: UNSUPPORTED (a PCRE without Unicode).
+ */
+GRegex *fastvlm_pretokenizer_new(GError **error);
 
 /**
  * Calls `take` with each word of `text` [n_bytes], valid UTF-8 in NFC, in order. Every byte is in

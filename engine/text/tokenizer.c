@@ -55,10 +55,7 @@ static gboolean place_added(FastvlmVocab *vocab, json_t *pieces, const FastvlmAd
 
 static gboolean make_expression(FastvlmTokenizer *tokenizer, GError **error)
 {
-    tokenizer->expression = fastvlm_pretokenizer_new();
-    if (tokenizer->expression == NULL)
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
-                    "this GLib does not take the tokenizer's expression: its PCRE needs Unicode");
+    tokenizer->expression = fastvlm_pretokenizer_new(error);
     return tokenizer->expression != NULL;
 }
 
