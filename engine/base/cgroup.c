@@ -7,7 +7,12 @@
  */
 #include "base/cgroup.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+
+#define TEXT_BYTES 16384 /* of a file */
 
 /** One tree of groups. */
 typedef struct {
@@ -22,14 +27,36 @@ static const Hierarchy hierarchies[] = {
     {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL},
 };
 
+/**
+ * A file of the kernel's, which says no size; FALSE where it cannot be read whole. Where memory runs out
+ * g_file_get_contents() would leave such a file open.
+ */
+static gboolean read_text(const char *path, char text[TEXT_BYTES])
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    gsize n_read = 0;
+    gssize n = -1;
+
+    while (fd >= 0 && n_read < TEXT_BYTES - 1) {
+        n = read(fd, text + n_read, TEXT_BYTES - 1 - n_read);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            break;
+        n_read += (gsize)MAX(n, 0);
+    }
+    text[n_read] = '\0';
+    if (fd >= 0)
+        close(fd);
+    return n == 0;
+}
+
 /** G_MAXUINT64 for "max", and for whatever is no number. */
 static guint64 read_limit(const char *directory, const char *name)
 {
     g_autofree char *path = g_build_filename(directory, name, NULL);
-    g_autofree char *text = NULL;
+    char text[TEXT_BYTES];
     guint64 limit;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL) ||
+    if (!read_text(path, text) ||
         !g_ascii_string_to_unsigned(g_strchomp(text), 10, 0, G_MAXUINT64, &limit, NULL))
         return G_MAXUINT64;
     return limit;
@@ -83,11 +110,11 @@ static guint64 walk_up(const char *root, char *group, const Hierarchy *hierarchy
 guint64 fastvlm_cgroup_memory_limit(const char *root, guint64 swap_bytes)
 {
     g_autofree char *path = g_build_filename(root, "/proc/self/cgroup", NULL);
-    g_autofree char *text = NULL;
     g_auto(GStrv) lines = NULL;
     guint64 least = G_MAXUINT64;
+    char text[TEXT_BYTES];
 
-    if (!g_file_get_contents(path, &text, NULL, NULL))
+    if (!read_text(path, text))
         return G_MAXUINT64;
     lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line; line++)
