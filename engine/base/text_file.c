@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,17 +86,29 @@ char *fastvlm_text_file_read(const char *path, gsize *n_bytes, GError **error)
     return read_up_to(path, FASTVLM_TEXT_FILE_MAX_BYTES, n_bytes, error);
 }
 
+/*
+ * A string for which Jansson 2.14 gets no memory it goes on to read, and to write, past the end: where
+ * memory runs out it has to end the process, as GLib does. Functions that the program has set stay.
+ */
+static void guard_memory(void)
+{
+    static gsize is_done;
+    json_malloc_t allocate;
+    json_free_t release;
+    if (!g_once_init_enter(&is_done))
+        return;
+    json_get_alloc_funcs(&allocate, &release);
+    if (allocate == malloc)
+        json_set_alloc_funcs(g_malloc, release);
+    g_once_init_leave(&is_done, 1);
+}
+
 json_t *fastvlm_text_parse_object(const char *bytes, gsize n_bytes, const char *path,
                                   GError **error)
 {
     json_error_t problem;
+    guard_memory();
     json_t *object = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &problem);
-    /* Jansson says nothing where memory runs out. */
-    if (object == NULL &&
-        (*problem.text == '\0' || json_error_code(&problem) == json_error_out_of_memory)) {
-        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_LIMIT, "%s: no memory to parse it", path);
-        return NULL;
-    }
     if (object == NULL) {
         /* It quotes the file as it is: a terminal must not take that for commands. */
         g_autofree char *what = g_strescape(problem.text, "\"");
