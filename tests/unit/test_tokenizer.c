@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "test_data.h"
+#include "test_tokenizer_json.h"
 
 static FastvlmTokenizer *load_tiny(void)
 {
@@ -394,46 +395,6 @@ static void test_no_files(void)
     remove_directory(directory);
 }
 
-/* tokenizer.json of the small tokenizer's files, merges spelled one way or the other. */
-static json_t *make_json(gboolean are_pairs)
-{
-    g_autofree char *directory = test_data_path("text/tiny");
-    g_autofree char *vocab = g_build_filename(directory, "vocab.json", NULL);
-    g_autofree char *merges = g_build_filename(directory, "merges.txt", NULL);
-    g_autofree char *added = g_build_filename(directory, "added_tokens.json", NULL);
-    g_autofree char *text = NULL;
-    json_t *list = json_array(), *tokens = json_array();
-    json_t *names = json_load_file(added, 0, NULL), *id;
-    const char *name;
-    g_assert_true(g_file_get_contents(merges, &text, NULL, NULL));
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        char *blank = strchr(*line, ' ');
-        if (blank == NULL || g_str_has_prefix(*line, "#version"))
-            continue;
-        if (are_pairs)
-            json_array_append_new(list,
-                                  json_pack("[s%, s]", *line, (size_t)(blank - *line), blank + 1));
-        else
-            json_array_append_new(list, json_string(*line));
-    }
-    json_object_foreach(names, name, id)
-    {
-        json_array_append_new(tokens, json_pack("{s:O, s:s, s:b, s:b}", "id", id, "content", name,
-                                                "special", 1, "lstrip", 0));
-    }
-    json_decref(names);
-    return json_pack("{s:{s:s, s:o, s:o, s:n, s:b}, s:o, s:{s:s}, s:{s:s, s:[{s:s, s:{s:s}}, "
-                     "{s:s}]}}",
-                     "model", "type", "BPE", "vocab", json_load_file(vocab, 0, NULL), "merges",
-                     list, "dropout", "byte_fallback", 0, "added_tokens", tokens, "normalizer",
-                     "type", "NFC", "pre_tokenizer", "type", "Sequence", "pretokenizers", "type",
-                     "Split", "pattern", "Regex",
-                     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
-                     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-                     "type", "ByteLevel");
-}
-
 /* One file that says all is the same tokenizer. */
 static void test_one_file(void)
 {
@@ -445,7 +406,7 @@ static void test_one_file(void)
         g_autofree char *vectors = test_data_path("text/tiny/vectors.jsonl");
         g_autofree char *text = NULL;
         gsize n_bytes;
-        json_t *object = make_json(are_pairs);
+        json_t *object = test_tokenizer_make_json(are_pairs);
         GError *error = NULL;
         g_assert_cmpint(json_dump_file(object, path, 0), ==, 0);
         g_assert_true(g_file_get_contents(its_config, &text, &n_bytes, NULL));
@@ -500,7 +461,7 @@ static void test_bad_file(void)
     g_autofree char *directory = g_dir_make_tmp("fastvlm-tokenizer-XXXXXX", NULL);
     g_autofree char *path = g_build_filename(directory, "tokenizer.json", NULL);
     for (gsize i = 0; i < G_N_ELEMENTS(changes); i++) {
-        json_t *object = make_json(FALSE);
+        json_t *object = test_tokenizer_make_json(FALSE);
         json_t *section =
             changes[i].section != NULL ? json_object_get(object, changes[i].section) : object;
         GError *error = NULL;
