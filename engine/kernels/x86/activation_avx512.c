@@ -95,33 +95,58 @@ void fastvlm_gelu_bias_f32_avx512(float *x, const float *bias, size_t n_rows, si
     }
 }
 
+/** What an epilogue does besides its scale and bias: constants, of which loops are made. */
+typedef struct {
+    int has_gelu;
+    int has_residual;
+} Steps;
+
 /** The first `n` of 16 columns of all rows. */
 static BLOCK void finish_columns(const FastvlmGemm *gemm, int row, int n_rows, int column, size_t n,
-                                 const GeluTable *table)
+                                 const GeluTable *table, Steps steps)
 {
     const FastvlmEpilogue *e = &gemm->epilogue;
+    const size_t ldc = gemm->ldc, ldr = e->ldr;
+    const float *residual = e->residual + (steps.has_residual ? (size_t)row * ldr + column : 0);
     const __m512 scale = e->scale ? load_part_avx512(e->scale + column, n) : _mm512_set1_ps(1.0f);
     const __m512 bias = e->bias ? load_part_avx512(e->bias + column, n) : _mm512_setzero_ps();
+    float *c = gemm->c + (size_t)row * ldc + column;
 
-    for (int i = row; i < row + n_rows; i++) {
-        float *c = gemm->c + (size_t)i * gemm->ldc + column;
+    for (int i = 0; i < n_rows; i++, c += ldc) {
         __m512 v = _mm512_add_ps(_mm512_mul_ps(load_part_avx512(c, n), scale), bias);
 
-        if (e->gelu)
+        if (steps.has_gelu)
             v = gelu(v, table);
-        if (e->residual)
-            v = _mm512_add_ps(v, load_part_avx512(e->residual + (size_t)i * e->ldr + column, n));
+        if (steps.has_residual) {
+            v = _mm512_add_ps(v, load_part_avx512(residual, n));
+            residual += ldr;
+        }
         store_part_avx512(c, n, v);
     }
+}
+
+static BLOCK void finish(const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns,
+                         Steps steps)
+{
+    const GeluTable table = load_gelu_table();
+
+    for (; n_columns >= 16; n_columns -= 16, column += 16)
+        finish_columns(gemm, row, n_rows, column, 16, &table, steps);
+    if (n_columns > 0)
+        finish_columns(gemm, row, n_rows, column, (size_t)n_columns, &table, steps);
 }
 
 void fastvlm_finish_f32_avx512(const FastvlmGemm *gemm, int row, int n_rows, int column,
                                int n_columns)
 {
-    const GeluTable table = load_gelu_table();
-
-    for (int j = column; j < column + n_columns; j += 16)
-        finish_columns(gemm, row, n_rows, j, (size_t)(column + n_columns - j), &table);
+    if (gemm->epilogue.gelu && gemm->epilogue.residual)
+        finish(gemm, row, n_rows, column, n_columns, (Steps){1, 1});
+    else if (gemm->epilogue.gelu)
+        finish(gemm, row, n_rows, column, n_columns, (Steps){1, 0});
+    else if (gemm->epilogue.residual)
+        finish(gemm, row, n_rows, column, n_columns, (Steps){0, 1});
+    else
+        finish(gemm, row, n_rows, column, n_columns, (Steps){0, 0});
 }
 
 static BLOCK __m512 silu_mul(__m512 gate, __m512 up)

@@ -17,7 +17,7 @@ static BLOCK __m512i start_float(const FastvlmGemm *gemm, int column)
     return _mm512_setzero_si512();
 }
 
-static BLOCK __m512 finish_float(const FastvlmGemm *gemm, __m512i sum, int row, int column)
+static BLOCK __m512 finish_float(const Result *result, __m512i sum, int row, int panel)
 {
     return _mm512_castsi512_ps(sum);
 }

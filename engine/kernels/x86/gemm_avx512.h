@@ -33,14 +33,23 @@
 #define HIDE(pointer) __asm__("" : "+r"(pointer))
 #endif
 
+/** Where a block's sums go, and int8's scales. Copies: a store to c could change what `gemm` holds. */
+typedef struct {
+    float *c; /* [n_rows, ldc] */
+    size_t ldc;
+    size_t n_columns; /* that there are from the first on */
+    const float *scale_a;
+    __m512 scale_b[2];
+} Result;
+
 /** The sums' first value, columns `column` to column + 15. */
 typedef __m512i (*StartFunc)(const FastvlmGemm *gemm, int column);
 
 /** sum + products; `a` points to one unit of k of a row, b holds that unit of 16 columns. */
 typedef __m512i (*AddFunc)(__m512i sum, const uint32_t *a, __m512i b);
 
-/** Columns `column` to column + 15 of row `row` of c. */
-typedef __m512 (*FinishFunc)(const FastvlmGemm *gemm, __m512i sum, int row, int column);
+/** What a sum of row `row` and panel `panel` of a block comes to. */
+typedef __m512 (*FinishFunc)(const Result *result, __m512i sum, int row, int panel);
 
 typedef struct {
     const FastvlmGemm *gemm;
@@ -52,16 +61,58 @@ typedef struct {
     size_t end;
 } Product;
 
-static BLOCK __m512i load_sum(const FastvlmGemm *gemm, int row, int column)
+static BLOCK Result find_result(const FastvlmGemm *gemm, int row, int column, int n_panels)
 {
-    return _mm512_castps_si512(load_part_avx512(gemm->c + (size_t)row * gemm->ldc + column,
-                                                (size_t)(gemm->n_columns - column)));
+    Result result = {
+        .c = gemm->c + (size_t)row * gemm->ldc + column,
+        .ldc = gemm->ldc,
+        .n_columns = (size_t)(gemm->n_columns - column),
+    };
+
+    if (gemm->scale_b) {
+        result.scale_a = gemm->scale_a + row;
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            result.scale_b[p] = _mm512_loadu_ps(gemm->scale_b + column + 16 * p);
+    }
+    return result;
 }
 
-static BLOCK void store_sum(const FastvlmGemm *gemm, int row, int column, __m512 sum)
+/** What waits in c since the last part of k. */
+static BLOCK void load_sums(const Result *result, int n_panels, int n_rows, __m512i (*sums)[2])
 {
-    store_part_avx512(gemm->c + (size_t)row * gemm->ldc + column,
-                      (size_t)(gemm->n_columns - column), sum);
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++)
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            sums[i][p] =
+                _mm512_castps_si512(load_part_avx512(result->c + (size_t)i * result->ldc + 16 * p,
+                                                     result->n_columns - (size_t)(16 * p)));
+}
+
+/** With a constant for `n_columns`, no store asks whether it is whole. */
+static BLOCK void store_columns(const Result *result, size_t n_columns, int n_panels,
+                                FinishFunc finish, int n_rows, __m512i (*sums)[2])
+{
+    float *c = result->c;
+
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++, c += result->ldc)
+#pragma GCC unroll 2
+        for (int p = 0; p < n_panels; p++)
+            store_part_avx512(c + 16 * p, n_columns - (size_t)(16 * p),
+                              finish ? finish(result, sums[i][p], i, p)
+                                     : _mm512_castsi512_ps(sums[i][p]));
+}
+
+/** Without `finish` sums go as they are, to wait in c for the next part of k. */
+static BLOCK void store_sums(const Result *result, int n_panels, FinishFunc finish, int n_rows,
+                             __m512i (*sums)[2])
+{
+    if (result->n_columns >= (size_t)(16 * n_panels))
+        store_columns(result, (size_t)(16 * n_panels), n_panels, finish, n_rows, sums);
+    else
+        store_columns(result, result->n_columns, n_panels, finish, n_rows, sums);
 }
 
 /**
@@ -80,6 +131,7 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
                         product->first * FASTVLM_PANEL_COLUMNS;
     const uint32_t *b_end = b + (product->end - product->first) * FASTVLM_PANEL_COLUMNS;
     const uint32_t *b_turn = b_end - PREFETCH_WORDS;
+    const Result result = find_result(gemm, row, column, n_panels);
     __m512i sums[BLOCK_ROWS][2];
 
 #pragma GCC unroll 4
@@ -88,12 +140,14 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
                product->first * product->unit_words;
         HIDE(a[i]);
     }
+    if (product->first > 0)
+        load_sums(&result, n_panels, n_rows, sums);
+    else
 #pragma GCC unroll 12
-    for (int i = 0; i < n_rows; i++)
+        for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
-        for (int p = 0; p < n_panels; p++)
-            sums[i][p] = product->first == 0 ? start(gemm, column + 16 * p)
-                                             : load_sum(gemm, row + i, column + 16 * p);
+            for (int p = 0; p < n_panels; p++)
+                sums[i][p] = start(gemm, column + 16 * p);
     for (; b < b_end; b += FASTVLM_PANEL_COLUMNS) {
         const __m512i b0 = _mm512_load_si512((const void *)b);
         const __m512i b1 = n_panels > 1 ? _mm512_load_si512((const void *)(b + panel_words)) : b0;
@@ -121,20 +175,10 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
         for (int i = 0; i * ROWS_OF_BASE < n_rows; i++)
             a[i] += product->unit_words;
     }
-    if (product->end == product->n_units) {
-#pragma GCC unroll 12
-        for (int i = 0; i < n_rows; i++)
-#pragma GCC unroll 2
-            for (int p = 0; p < n_panels; p++)
-                store_sum(gemm, row + i, column + 16 * p,
-                          finish(gemm, sums[i][p], row + i, column + 16 * p));
-        return;
-    }
-#pragma GCC unroll 12
-    for (int i = 0; i < n_rows; i++)
-#pragma GCC unroll 2
-        for (int p = 0; p < n_panels; p++)
-            store_sum(gemm, row + i, column + 16 * p, _mm512_castsi512_ps(sums[i][p]));
+    if (product->end == product->n_units)
+        store_sums(&result, n_panels, finish, n_rows, sums);
+    else
+        store_sums(&result, n_panels, NULL, n_rows, sums);
 }
 
 /** Where the part begins that comes behind this one: in the same panels or in the next two. */

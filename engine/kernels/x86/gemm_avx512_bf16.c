@@ -27,7 +27,7 @@ static BLOCK __m512i add_bf16(__m512i sum, const uint32_t *a, __m512i b)
     return sum;
 }
 
-static BLOCK __m512 finish_bf16(const FastvlmGemm *gemm, __m512i sum, int row, int column)
+static BLOCK __m512 finish_bf16(const Result *result, __m512i sum, int row, int panel)
 {
     return _mm512_castsi512_ps(sum);
 }

@@ -20,10 +20,11 @@ static BLOCK __m512i add_int8(__m512i sum, const uint32_t *a, __m512i b)
     return _mm512_dpbusd_epi32(sum, _mm512_set1_epi32((int)*a), b);
 }
 
-static BLOCK __m512 finish_int8(const FastvlmGemm *gemm, __m512i sum, int row, int column)
+static BLOCK __m512 finish_int8(const Result *result, __m512i sum, int row, int panel)
 {
-    return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(gemm->scale_a[row])),
-                         _mm512_loadu_ps(gemm->scale_b + column));
+    return _mm512_mul_ps(
+        _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(result->scale_a[row])),
+        result->scale_b[panel]);
 }
 
 void fastvlm_gemm_int8_avx512_vnni(const FastvlmGemm *gemm)
