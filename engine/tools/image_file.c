@@ -16,6 +16,9 @@
 /* Largest file taken. */
 #define FILE_MAX_BYTES ((gsize)1 << 30)
 
+/* Enough to tell what a file is. */
+#define MAGIC_BYTES 16
+
 /* What a file that cannot be read begins with, for a better message. */
 static const struct {
     const char *name;
@@ -90,7 +93,23 @@ static gboolean fail_open(const char *path, int number, GError **error)
     return FALSE;
 }
 
-/* Reads to the end, of a pipe too; the caller closes `fd` and frees `bytes`. */
+static gboolean begins_with(const guint8 *file, gsize n_file, const char *bytes, gsize n_bytes)
+{
+    return n_file >= n_bytes && memcmp(file, bytes, n_bytes) == 0;
+}
+
+/* By a file's first bytes; NULL where it is neither PNG nor JPEG. */
+static ImageReader find_reader(const guint8 *file, gsize n_file)
+{
+    if (begins_with(file, n_file, "\211PNG\r\n\032\n", 8))
+        return image_png_read;
+    return begins_with(file, n_file, "\377\330\377", 3) ? image_jpeg_read : NULL;
+}
+
+/*
+ * Reads a picture to the end, of a pipe too, or enough to see that it is none; the caller closes `fd` and
+ * frees `bytes`. A signal is an error.
+ */
 static gboolean read_all(int fd, const char *path, gsize size_hint, guint8 **bytes, gsize *n_bytes,
                          GError **error)
 {
@@ -105,13 +124,14 @@ static gboolean read_all(int fd, const char *path, gsize size_hint, guint8 **byt
             *bytes = larger;
         }
         gssize n = read(fd, *bytes + *n_bytes, capacity - *n_bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
             return fail_open(path, errno, error);
         if (n == 0)
             return TRUE;
         *n_bytes += (gsize)n;
+        /* What has no end, as /dev/zero, is no picture: it is refused by its beginning. */
+        if (*n_bytes >= MAGIC_BYTES && find_reader(*bytes, *n_bytes) == NULL)
+            return TRUE;
         if (*n_bytes > FILE_MAX_BYTES)
             return fail(
                 path, FASTVLM_ERROR_LIMIT,
@@ -137,11 +157,6 @@ static gboolean read_file(const char *path, guint8 **bytes, gsize *n_bytes, GErr
     return ok;
 }
 
-static gboolean begins_with(const ImageBytes *file, gsize offset, const char *bytes, gsize n_bytes)
-{
-    return file->n_bytes >= offset + n_bytes && memcmp(file->bytes + offset, bytes, n_bytes) == 0;
-}
-
 static gboolean refuse(const ImageBytes *file, GError **error)
 {
     if (file->n_bytes == 0)
@@ -149,7 +164,9 @@ static gboolean refuse(const ImageBytes *file, GError **error)
                     "the file is empty, expected a PNG or JPEG file: copy it again", error);
     const char *name = NULL;
     for (gsize i = 0; name == NULL && i < G_N_ELEMENTS(other_formats); i++)
-        if (begins_with(file, other_formats[i].offset, other_formats[i].bytes,
+        if (file->n_bytes > other_formats[i].offset &&
+            begins_with(file->bytes + other_formats[i].offset,
+                        file->n_bytes - other_formats[i].offset, other_formats[i].bytes,
                         strlen(other_formats[i].bytes)))
             name = other_formats[i].name;
     g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_UNSUPPORTED,
@@ -162,13 +179,9 @@ static gboolean refuse(const ImageBytes *file, GError **error)
 static gboolean decode(const ImageBytes *file, RgbPicture *picture, GError **error)
 {
     int orientation;
-    gboolean ok;
-    if (begins_with(file, 0, "\211PNG\r\n\032\n", 8))
-        ok = image_png_read(file, picture, &orientation, error);
-    else if (begins_with(file, 0, "\377\330\377", 3))
-        ok = image_jpeg_read(file, picture, &orientation, error);
-    else
-        ok = refuse(file, error);
+    ImageReader read_picture = find_reader(file->bytes, file->n_bytes);
+    gboolean ok = read_picture != NULL ? read_picture(file, picture, &orientation, error)
+                                       : refuse(file, error);
     if (!ok || exif_apply_orientation(picture, orientation))
         return ok;
     rgb_picture_clear(picture);
@@ -179,6 +192,11 @@ static gboolean decode(const ImageBytes *file, RgbPicture *picture, GError **err
 gboolean image_file_read(const char *path, RgbPicture *picture, GError **error)
 {
     ImageBytes file = {.path = path};
+    if (*path == '\0') {
+        g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_NOT_FOUND,
+                    "\"\": expected the name of a PNG or JPEG file");
+        return FALSE;
+    }
     guint8 *bytes = NULL;
     gboolean ok = read_file(path, &bytes, &file.n_bytes, error);
     file.bytes = bytes;

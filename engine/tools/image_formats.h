@@ -26,6 +26,9 @@ gboolean image_png_read(const ImageBytes *file, RgbPicture *picture, int *orient
 gboolean image_jpeg_read(const ImageBytes *file, RgbPicture *picture, int *orientation,
                          GError **error);
 
+typedef gboolean (*ImageReader)(const ImageBytes *file, RgbPicture *picture, int *orientation,
+                                GError **error);
+
 /** FALSE where a picture of this size is not taken. */
 gboolean image_file_check_size(const char *path, guint width, guint height, GError **error);
 

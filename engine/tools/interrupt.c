@@ -28,6 +28,8 @@ static void handle_signal(int number)
 {
     int saved_errno = errno;
     guint8 byte = (guint8)number;
+    /* Whoever waited sees at once why it does not any more. */
+    g_atomic_int_compare_and_exchange(&raised_signal, 0, number);
     if (write(pipe_ends[1], &byte, 1) < 0) {
         /* The pipe is full of signals not yet seen: one more says nothing new. */
     }
@@ -38,7 +40,7 @@ static gpointer cancel_at_signals(gpointer unused)
 {
     gint64 first_us = 0;
     for (guint8 number; read(pipe_ends[0], &number, 1) == 1;) {
-        if (!g_atomic_int_compare_and_exchange(&raised_signal, 0, number)) {
+        if (first_us > 0) {
             if (g_get_monotonic_time() - first_us > SECOND_SIGNAL_US)
                 _exit(128 + number);
             continue;
@@ -63,7 +65,8 @@ void interrupt_watch(void)
         struct sigaction action;
         if (sigaction(numbers[i], NULL, &action) != 0 || action.sa_handler == SIG_IGN)
             continue;
-        action = (struct sigaction){.sa_handler = handle_signal, .sa_flags = SA_RESTART};
+        /* Calls are not restarted: one that waits for a pipe's other end is to give up. */
+        action = (struct sigaction){.sa_handler = handle_signal};
         sigaction(numbers[i], &action, NULL);
     }
 }

@@ -47,6 +47,8 @@ for choices in "" "yes" "yes," "yes,no,yes"; do
 done
 
 failure "no such image" 1 "nosuch.png" caption nosuch.png --model ./good
+failure "no name of an image" 1 '"": expected the name of a PNG or JPEG file' \
+    caption "" --model ./good
 failure "a directory for an image" 1 "empty" caption empty --model ./good
 : >nothing.png
 failure "an empty image" 1 "nothing.png" caption nothing.png --model ./good
@@ -61,6 +63,13 @@ for name in preprocess dump; do
         $name nosuch.png --resolution 64 --output made
     check "$name: and no file" [ ! -e made ]
 done
+if mkfifo pipe; then
+    code=0
+    timeout -k 20 -s TERM 2 "$FASTVLM" caption pipe --model ./good >out 2>err || code=$?
+    last_line="fastvlm caption pipe"
+    check "a pipe that nobody writes to: one signal ends it" [ "$code" -eq 124 ]
+    check "and is told of" is_error_line "interrupted"
+fi
 if [ "$(id -u)" -ne 0 ]; then
     cp a.png locked.png && chmod 0 locked.png
     failure "an image that may not be read" 1 "locked.png" caption locked.png --model ./good

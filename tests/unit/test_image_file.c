@@ -444,6 +444,9 @@ static void test_missing(Fixture *fixture, gconstpointer data)
                    "cannot be read: No such file or directory; expected a PNG or JPEG file");
     assert_refused(fixture->directory, FASTVLM_ERROR_READ,
                    "a directory, expected a PNG or JPEG file");
+    assert_refused("", FASTVLM_ERROR_NOT_FOUND, "\"\": expected the name of a PNG or JPEG file");
+    if (g_file_test("/dev/zero", G_FILE_TEST_EXISTS))
+        assert_refused("/dev/zero", FASTVLM_ERROR_UNSUPPORTED, "neither PNG nor JPEG");
     test_put_file(fixture->path, "", 0);
     assert_refused(fixture->path, FASTVLM_ERROR_READ,
                    "the file is empty, expected a PNG or JPEG file: copy it again");
