@@ -27,6 +27,7 @@ FastvlmConvDw fastvlm_conv_bind(const FastvlmConv *conv, const float *input, int
         .multiplier = conv->multiplier,
         .kernel_size = conv->kernel_size,
         .stride = conv->stride,
+        .is_bf16 = conv->is_bf16,
     };
 }
 
@@ -34,6 +35,8 @@ void fastvlm_conv_pixels(const FastvlmKernels *kernels, const FastvlmConvDw *con
                          int n_pixels, float *out)
 {
     const int width = (conv->width - 1) / conv->stride + 1;
+    fastvlm_conv_dw_f32_func *convolve =
+        conv->is_bf16 ? kernels->conv_dw_bf16 : kernels->conv_dw_f32;
     int y = (int)(first / width);
     int x = (int)(first % width);
 
@@ -49,7 +52,7 @@ void fastvlm_conv_pixels(const FastvlmKernels *kernels, const FastvlmConvDw *con
             .row_step = (gsize)width * (gsize)conv->n_channels,
         };
 
-        kernels->conv_dw_f32(conv, &tile);
+        convolve(conv, &tile);
         out += (gsize)n_rows * (gsize)n * (gsize)conv->n_channels;
         n_pixels -= n_rows * n;
         x = 0;

@@ -14,8 +14,9 @@ typedef struct {
     int multiplier;
     int kernel_size;
     int stride;
-    float *weight; /* [kernel_size * kernel_size, n_channels] */
-    float *bias;   /* [n_channels] */
+    float *weight;    /* [kernel_size * kernel_size, n_channels] */
+    float *bias;      /* [n_channels] */
+    gboolean is_bf16; /* input and weights may be rounded: see conv_dw_bf16 */
 } FastvlmConv;
 
 /** Side of the output for `size` pixels of input. */

@@ -236,12 +236,16 @@ static gboolean take_ffn(FastvlmReader *reader, const char *block, int n_channel
     const Dense first = {.part = fc1, .n_dims = 4, .n_out = 4 * n_channels, .n_in = n_channels};
     const Dense second = {.part = fc2, .n_dims = 4, .n_out = n_channels, .n_in = 4 * n_channels};
 
-    ffn->conv = (FastvlmConv){n_channels, 1, 7, 1, NULL, NULL};
-    return take_conv_weight(reader, conv, &ffn->conv, error) &&
-           take_vector(reader, norm, ".bias", n_channels, &ffn->conv.bias, error) &&
-           (!is_filling(reader) || fold_batch_norm(reader, norm, &ffn->conv, error)) &&
-           take_linear(reader, &first, type, FASTVLM_ACTIVATION_GELU, &ffn->fc1, error) &&
-           take_scaled_linear(reader, second, block, scale, type, &ffn->fc2, error);
+    gboolean ok;
+
+    ffn->conv = (FastvlmConv){n_channels, 1, 7, 1, NULL, NULL, FALSE};
+    ok = take_conv_weight(reader, conv, &ffn->conv, error) &&
+         take_vector(reader, norm, ".bias", n_channels, &ffn->conv.bias, error) &&
+         (!is_filling(reader) || fold_batch_norm(reader, norm, &ffn->conv, error)) &&
+         take_linear(reader, &first, type, FASTVLM_ACTIVATION_GELU, &ffn->fc1, error) &&
+         take_scaled_linear(reader, second, block, scale, type, &ffn->fc2, error);
+    ffn->conv.is_bf16 = ok && fastvlm_matrix_is_rounding(&ffn->fc1.matrix);
+    return ok;
 }
 
 static gboolean take_qkv(FastvlmReader *reader, const char *block, int n_channels,
@@ -267,7 +271,7 @@ static gboolean take_mixer_block(FastvlmReader *reader, const char *block, int n
 {
     g_autofree char *mixer = g_strconcat(block, ".token_mixer.reparam_conv", NULL);
 
-    out->mixer = (FastvlmConv){n_channels, 1, 3, 1, NULL, NULL};
+    out->mixer = (FastvlmConv){n_channels, 1, 3, 1, NULL, NULL, FALSE};
     return take_conv(reader, mixer, &out->mixer, error) &&
            take_ffn(reader, block, n_channels, ".layer_scale", type, &out->ffn, error);
 }
@@ -305,7 +309,7 @@ static gboolean take_down(FastvlmReader *reader, int index, int n_in, int n_out,
     g_autofree char *mix = g_strdup_printf("network.%d.proj.1.reparam_conv", index);
     const Dense dense = {.part = mix, .n_dims = 4, .n_out = n_out, .n_in = n_out};
 
-    stage->down = (FastvlmConv){n_out, n_out / n_in, 7, 2, NULL, NULL};
+    stage->down = (FastvlmConv){n_out, n_out / n_in, 7, 2, NULL, NULL, FALSE};
     return take_conv(reader, conv, &stage->down, error) &&
            take_linear(reader, &dense, type, FASTVLM_ACTIVATION_GELU, &stage->down_mix, error);
 }
@@ -322,7 +326,7 @@ static gboolean take_stage(FastvlmReader *reader, const FastvlmVisionPlan *plan,
     if (stage->has_attention) {
         g_autofree char *position = g_strdup_printf("network.%d.reparam_conv", index - 1);
 
-        stage->position = (FastvlmConv){stage->n_channels, 1, 7, 1, NULL, NULL};
+        stage->position = (FastvlmConv){stage->n_channels, 1, 7, 1, NULL, NULL, FALSE};
         if (!take_conv(reader, position, &stage->position, error))
             return FALSE;
     }
@@ -373,7 +377,7 @@ static gboolean take_stem(FastvlmVisionWeights *weights, FastvlmReader *reader,
     const Dense mix = {
         .part = "patch_embed.2.reparam_conv", .n_dims = 4, .n_out = n_channels, .n_in = n_channels};
 
-    weights->stem_down = (FastvlmConv){n_channels, 1, 3, 2, NULL, NULL};
+    weights->stem_down = (FastvlmConv){n_channels, 1, 3, 2, NULL, NULL, FALSE};
     return take_stem_conv(reader, n_channels, plan->plain, &weights->stem, error) &&
            take_conv(reader, "patch_embed.1.reparam_conv", &weights->stem_down, error) &&
            take_linear(reader, &mix, plan->stages[0], FASTVLM_ACTIVATION_GELU, &weights->stem_mix,
@@ -389,7 +393,7 @@ static gboolean take_expansion(FastvlmVisionWeights *weights, FastvlmReader *rea
     const Dense expand = {
         .part = "conv_exp.se.expand", .n_dims = 4, .n_out = n, .n_in = n_squeezed};
 
-    weights->expand = (FastvlmConv){n, 2, 3, 1, NULL, NULL};
+    weights->expand = (FastvlmConv){n, 2, 3, 1, NULL, NULL, FALSE};
     return take_conv(reader, "conv_exp.reparam_conv", &weights->expand, error) &&
            take_linear(reader, &reduce, type, FASTVLM_ACTIVATION_NONE, &weights->squeeze, error) &&
            take_linear(reader, &expand, type, FASTVLM_ACTIVATION_NONE, &weights->excite, error);

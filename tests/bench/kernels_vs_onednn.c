@@ -215,7 +215,7 @@ static void compare_convs(const FastvlmKernels *kernels)
     for (size_t i = 0; i < sizeof conv_shapes / sizeof *conv_shapes; i++) {
         const ConvShape shape = conv_shapes[i];
         const double ops = 1e-9 * conv_shape_ops(shape);
-        OurConv our = our_conv_new(kernels, shape);
+        OurConv our = our_conv_new(kernels, shape, 0);
         double ours = 1e9, dnnl = 1e9;
         const int has_peer = shape.multiplier == 1; /* 2.6 crashes on two outputs a group */
         Peer peer;

@@ -247,7 +247,7 @@ typedef struct {
     float *input, *weight, *bias, *out;
 } OurConv;
 
-static inline OurConv our_conv_new(const FastvlmKernels *kernels, ConvShape shape)
+static inline OurConv our_conv_new(const FastvlmKernels *kernels, ConvShape shape, int is_bf16)
 {
     const size_t n_taps = (size_t)(shape.kernel_size * shape.kernel_size);
     const size_t n_pixels = (size_t)shape.size * (size_t)shape.size;
@@ -260,9 +260,9 @@ static inline OurConv our_conv_new(const FastvlmKernels *kernels, ConvShape shap
         .out = bench_floats(n_pixels / (size_t)(shape.stride * shape.stride) * n),
     };
 
-    our.conv = (FastvlmConvDw){our.input,        our.weight,        our.bias,
-                               shape.size,       shape.size,        shape.n_channels,
-                               shape.multiplier, shape.kernel_size, shape.stride};
+    our.conv = (FastvlmConvDw){our.input,    our.weight,       our.bias,         shape.size,
+                               shape.size,   shape.n_channels, shape.multiplier, shape.kernel_size,
+                               shape.stride, is_bf16};
     return our;
 }
 
@@ -278,7 +278,8 @@ static inline void our_conv_run(int thread, void *data)
 {
     const OurConv *our = data;
     const int size = our->conv.height / our->conv.stride;
-
+    fastvlm_conv_dw_f32_func *convolve =
+        our->conv.is_bf16 ? our->kernels->conv_dw_bf16 : our->kernels->conv_dw_f32;
     const int begin = size * thread / BENCH_N_THREADS, end = size * (thread + 1) / BENCH_N_THREADS;
     const size_t row_step = (size_t)size * (size_t)our->conv.n_channels;
 
@@ -292,7 +293,7 @@ static inline void our_conv_run(int thread, void *data)
             .row_step = row_step,
         };
 
-        our->kernels->conv_dw_f32(&our->conv, &tile);
+        convolve(&our->conv, &tile);
     }
 }
 

@@ -33,17 +33,22 @@ static void bench_gemms(const FastvlmKernels *kernels)
         }
 }
 
+static void bench_conv(const FastvlmKernels *kernels, ConvShape shape, int is_bf16)
+{
+    OurConv our = our_conv_new(kernels, shape, is_bf16);
+    const double seconds = bench_run(our_conv_run, &our);
+
+    printf("%-12s %-12s %-17s %4d px, %4d channels %10.1f Gop/s\n",
+           fastvlm_tier_to_string(kernels->tier), is_bf16 ? "conv_dw_bf16" : "conv_dw_f32",
+           shape.what, shape.size, shape.n_channels, 1e-9 * conv_shape_ops(shape) / seconds);
+    our_conv_free(&our);
+}
+
 static void bench_convs(const FastvlmKernels *kernels)
 {
     for (size_t i = 0; i < sizeof conv_shapes / sizeof *conv_shapes; i++) {
-        OurConv our = our_conv_new(kernels, conv_shapes[i]);
-        const double seconds = bench_run(our_conv_run, &our);
-
-        printf("%-12s %-10s %-17s %4d px, %4d channels %10.1f Gop/s\n",
-               fastvlm_tier_to_string(kernels->tier), "conv_dw", conv_shapes[i].what,
-               conv_shapes[i].size, conv_shapes[i].n_channels,
-               1e-9 * conv_shape_ops(conv_shapes[i]) / seconds);
-        our_conv_free(&our);
+        bench_conv(kernels, conv_shapes[i], 0);
+        bench_conv(kernels, conv_shapes[i], 1);
     }
 }
 

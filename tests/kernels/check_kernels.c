@@ -93,7 +93,12 @@ static void run_conv(const FastvlmKernels *kernels, const FastvlmConvDw *conv, B
     FastvlmConvTile to = tile;
 
     to.out = prepare(out, (size_t)(y1 - y0) * row_step, 0.0f);
-    kernels->conv_dw_f32(conv, &to);
+    (conv->is_bf16 ? kernels->conv_dw_bf16 : kernels->conv_dw_f32)(conv, &to);
+}
+
+static const char *name_conv(const FastvlmConvDw *conv)
+{
+    return conv->is_bf16 ? "conv_dw_bf16" : "conv_dw_f32";
 }
 
 /** A tile of it, with other neighbours, gives the same bytes as the whole picture. */
@@ -104,17 +109,49 @@ static void check_conv_tile(const FastvlmConvDw *conv, int y0, int y1, int x0, i
     const size_t tile_step = (size_t)((x1 - x0) * conv->n_channels + N_CANARIES);
 
     run_conv(tier, conv, &expected, y0, y1, x0, x1);
-    check_canaries("conv_dw_f32, tile", &expected);
+    check_canaries(name_conv(conv), &expected);
     for (int y = y0; y < y1; y++) {
         const float *whole = found.memory + N_CANARIES + (size_t)y * whole_step;
         const float *tile = expected.memory + N_CANARIES + (size_t)(y - y0) * tile_step;
 
         if (memcmp(whole + x0 * conv->n_channels, tile, n) != 0)
-            fail("conv_dw_f32", "a tile differs, in row", y);
+            fail(name_conv(conv), "a tile differs, in row", y);
         for (int i = 0; i < N_CANARIES; i++)
             if (tile[(x1 - x0) * conv->n_channels + i] != CANARY)
-                fail("conv_dw_f32", "wrote behind a tile's row", y);
+                fail(name_conv(conv), "wrote behind a tile's row", y);
     }
+}
+
+static void check_conv_tiles(const FastvlmConvDw *conv, int height, int width)
+{
+    check_conv_tile(conv, 0, height, width / 3, width, width);
+    check_conv_tile(conv, height / 3, height, 0, (width + 1) / 2, width);
+    check_conv_tile(conv, height / 2, height / 2 + 1, width / 2, width / 2 + 1, width);
+}
+
+static void round_to_bf16(Buffer *buffer)
+{
+    for (size_t i = 0; i < buffer->n; i++) {
+        float *value = &buffer->memory[N_CANARIES + i];
+
+        *value = fastvlm_bf16_to_f32(fastvlm_bf16_from_f32(*value));
+    }
+}
+
+/** The exact convolution of rounded values, or where a tier rounds nothing, what its f32 one gives. */
+static void check_rounded_conv(FastvlmConvDw *conv, int height, int width, double tolerance)
+{
+    conv->is_bf16 = 1;
+    run_conv(tier, conv, &found, 0, height, 0, width);
+    check_conv_tiles(conv, height, width);
+    conv->is_bf16 = 0;
+    run_conv(tier, conv, &expected, 0, height, 0, width);
+    if (memcmp(expected.memory, found.memory, (expected.n + N_CANARIES) * sizeof(float)) == 0)
+        return;
+    round_to_bf16(&input);
+    round_to_bf16(&weight);
+    run_conv(reference, conv, &expected, 0, height, 0, width);
+    compare("conv_dw_bf16", tolerance, 0.0);
 }
 
 static void check_conv(int n_channels, int multiplier, int kernel_size, int stride, int height,
@@ -137,10 +174,8 @@ static void check_conv(int n_channels, int multiplier, int kernel_size, int stri
     run_conv(reference, &conv, &expected, 0, out_height, 0, out_width);
     run_conv(tier, &conv, &found, 0, out_height, 0, out_width);
     compare("conv_dw_f32", 1e-6 * n_taps, 0.0);
-    check_conv_tile(&conv, 0, out_height, out_width / 3, out_width, out_width);
-    check_conv_tile(&conv, out_height / 3, out_height, 0, (out_width + 1) / 2, out_width);
-    check_conv_tile(&conv, out_height / 2, out_height / 2 + 1, out_width / 2, out_width / 2 + 1,
-                    out_width);
+    check_conv_tiles(&conv, out_height, out_width);
+    check_rounded_conv(&conv, out_height, out_width, 1e-6 * n_taps);
 }
 
 static void check_convs(void)
@@ -167,8 +202,8 @@ static void check_wide_convs(void)
 
     for (size_t w = 0; w < sizeof widths / sizeof *widths; w += step)
         for (int shape = 0; shape < 12; shape++)
-            check_conv(18, 1 + shape / 6, shape % 2 ? 7 : 3, 1 + shape / 2 % 2, 1 + shape % 5,
-                       widths[w]);
+            check_conv(shape % 4 == 1 ? 32 : 18, 1 + shape / 6, shape % 2 ? 7 : 3,
+                       1 + shape / 2 % 2, 1 + shape % 5, widths[w]);
 }
 
 static void check_gelu(size_t n_rows, size_t n, float scale)

@@ -421,4 +421,34 @@ EMULATED __m256i emulate_cvtneps_pbh(EmulatedPs v)
 }
 #define _mm512_cvtneps_pbh emulate_cvtneps_pbh
 
+#define __m512bh EmulatedSi
+
+/** `low` in the low half. */
+EMULATED EmulatedSi emulate_cvtne2ps_pbh(EmulatedPs high, EmulatedPs low)
+{
+    return (EmulatedSi){{emulate_cvtneps_pbh(low), emulate_cvtneps_pbh(high)}};
+}
+#define _mm512_cvtne2ps_pbh emulate_cvtne2ps_pbh
+
+EMULATED EmulatedSi emulate_permutexvar_epi16(EmulatedSi index, EmulatedSi v)
+{
+    uint16_t from[32], at[32], to[32];
+
+    memcpy(from, &v, sizeof from);
+    memcpy(at, &index, sizeof at);
+    for (int i = 0; i < 32; i++)
+        to[i] = from[at[i] & 31];
+    return emulate_loadu_si512(to);
+}
+#define _mm512_permutexvar_epi16 emulate_permutexvar_epi16
+
+/** Must be aligned, as the real one. */
+EMULATED void emulate_store_si512(void *to, EmulatedSi v)
+{
+    if ((uintptr_t)to % 64 != 0)
+        __builtin_trap();
+    memcpy(to, &v, sizeof v);
+}
+#define _mm512_store_si512 emulate_store_si512
+
 #endif
