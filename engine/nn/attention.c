@@ -79,49 +79,80 @@ gsize fastvlm_attention_packed_size(const FastvlmAttention *attention)
     return (gsize)attention->n_heads * count_head_words(attention);
 }
 
-/** Two elements of rising k in a word of bf16. */
-static guint32 pair_bf16(float low, float high)
+/** x as bf16 in the upper half of a word: fastvlm_bf16_from_f32() as the compiler makes vectors of it. */
+static guint32 round_bits(float x)
 {
-    return fastvlm_bf16_from_f32(low) | (guint32)fastvlm_bf16_from_f32(high) << 16;
+    guint32 bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return x != x ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
 }
 
-/** A row of keys to its column of a panel. */
-static void pack_key(const FastvlmAttention *attention, const float *k, guint32 *to)
+/** Words of `n` pairs of rising k: low [i * step] and high [i * step]. */
+static void pair_bf16(const float *low, const float *high, int n, int step, guint32 *words)
 {
-    const int n = attention->head_dim;
+    for (int i = 0; i < n; i++)
+        words[i] = round_bits(low[i * step]) >> 16 | (round_bits(high[i * step]) & 0xffff0000);
+}
 
-    if (attention->is_bf16)
-        for (int i = 0; i < n; i += 2)
-            to[i / 2 * PANEL] = pair_bf16(k[i], i + 1 < n ? k[i + 1] : 0.0f);
-    else
-        for (int i = 0; i < n; i++)
-            memcpy(&to[i * PANEL], &k[i], sizeof *to);
+/** Up to 16 words of a row of keys, from unit `unit` of k on; what is behind the row counts as 0. */
+static void get_key_words(const FastvlmAttention *attention, const float *k, int unit,
+                          guint32 words[PANEL])
+{
+    const int n_left = attention->head_dim - unit * (attention->is_bf16 ? 2 : 1);
+
+    memset(words, 0, PANEL * sizeof *words);
+    if (!attention->is_bf16) {
+        memcpy(words, k + unit, (gsize)MIN(n_left, PANEL) * sizeof *words);
+        return;
+    }
+    k += 2 * unit;
+    pair_bf16(k, k + 1, MIN(n_left / 2, PANEL), 2, words);
+    if (n_left < 2 * PANEL && n_left % 2)
+        words[n_left / 2] = round_bits(k[n_left - 1]) >> 16;
+}
+
+/** Units unit .. of 16 rows of keys, or `n_rows`: rows become columns. */
+static void pack_key_block(const FastvlmAttention *attention, const float *k, gsize step,
+                           int n_rows, int unit, int n_units, guint32 *to)
+{
+    guint32 words[PANEL][PANEL] = {{0}};
+
+    for (int row = 0; row < n_rows; row++)
+        get_key_words(attention, k + (gsize)row * step, unit, words[row]);
+    for (int i = 0; i < n_units; i++, to += PANEL)
+        for (int row = 0; row < PANEL; row++)
+            to[row] = words[row][i];
 }
 
 /** keys: panels of 16 rows [head_dim][16]. */
 static void pack_keys(const FastvlmAttention *attention, const float *k, gsize step,
                       guint32 *packed)
 {
-    const gsize n_units = count_units(attention, attention->head_dim);
+    const int n_units = (int)count_units(attention, attention->head_dim);
 
-    memset(packed, 0, count_key_words(attention) * sizeof *packed);
-    for (int row = 0; row < attention->n_rows; row++, k += step)
-        pack_key(attention, k, packed + (gsize)(row / PANEL) * n_units * PANEL + row % PANEL);
+    for (int row = 0; row < attention->n_rows; row += PANEL)
+        for (int unit = 0; unit < n_units; unit += PANEL) {
+            const int n = MIN(PANEL, n_units - unit);
+
+            pack_key_block(attention, k + (gsize)row * step, step,
+                           MIN(PANEL, attention->n_rows - row), unit, n, packed);
+            packed += n * PANEL;
+        }
 }
 
 /** `n` channels of one row of values, or of two that share words, to a panel. */
-static void pack_value(const FastvlmAttention *attention, const float *v, const float *next,
-                       gsize n, guint32 *to)
+static void pack_value(const FastvlmAttention *attention, const float *v, const float *next, int n,
+                       guint32 *to)
 {
-    memset(to, 0, PANEL * sizeof *to);
+    static const float zeros[PANEL];
+
+    if (n < PANEL)
+        memset(to, 0, PANEL * sizeof *to);
     if (!attention->is_bf16)
-        memcpy(to, v, n * sizeof *to);
-    else if (next)
-        for (gsize i = 0; i < n; i++)
-            to[i] = pair_bf16(v[i], next[i]);
+        memcpy(to, v, (gsize)n * sizeof *to);
     else
-        for (gsize i = 0; i < n; i++)
-            to[i] = pair_bf16(v[i], 0.0f);
+        pair_bf16(v, next ? next : zeros, n, 1, to);
 }
 
 /** values: panels of 16 channels [n_rows][16]. */
@@ -131,7 +162,7 @@ static void pack_values(const FastvlmAttention *attention, const float *v, gsize
     const int n_together = attention->is_bf16 ? 2 : 1;
 
     for (int first = 0; first < attention->head_dim; first += PANEL) {
-        const gsize n = (gsize)MIN(PANEL, attention->head_dim - first);
+        const int n = MIN(PANEL, attention->head_dim - first);
 
         for (int row = 0; row < attention->n_rows; row += n_together, packed += PANEL) {
             const float *at = v + (gsize)row * step + first;
