@@ -37,9 +37,14 @@ typedef struct {
     int directory;
     char *folder;      /* of config.json, "" at the top; NULL: not seen yet */
     GHashTable *files; /* path -> NULL: every regular file */
+    guint n_entries;   /* seen by the first pass */
     guint64 n_total;   /* bytes of the files beside config.json */
     guint64 n_done;
 } Unpacking;
+
+/* What a pass does with an entry. */
+typedef gboolean (*EntryFunc)(Unpacking *unpacking, struct archive *archive,
+                              struct archive_entry *entry, GError **error);
 
 G_GNUC_PRINTF(4, 5)
 static gboolean fail(const UnpackParams *params, FastvlmError code, GError **error,
@@ -181,9 +186,13 @@ static gboolean note_file(Unpacking *unpacking, const char *path, struct archive
     return TRUE;
 }
 
-static gboolean note_entry(Unpacking *unpacking, struct archive_entry *entry, GError **error)
+static gboolean note_entry(Unpacking *unpacking, struct archive *archive,
+                           struct archive_entry *entry, GError **error)
 {
     const UnpackParams *params = unpacking->params;
+    if (unpacking->n_entries++ >= params->max_entries)
+        return fail(params, FASTVLM_ERROR_LIMIT, error,
+                    "more than %u entries; this is not the model", params->max_entries);
     const char *path = get_path(entry);
     const char *problem = find_path_problem(path);
     if (!problem)
@@ -240,32 +249,6 @@ static gboolean check_space(const Unpacking *unpacking, GError **error)
                 "unpacking takes %.1f MB, and %.1f MB are free; make room and run the same "
                 "command again: the archive is kept",
                 (unpacking->n_total + SPARE_BYTES) / 1e6, n_free / 1e6);
-}
-
-/* The first pass. */
-static gboolean look(Unpacking *unpacking, const Source *source, GError **error)
-{
-    struct archive *archive = open_archive(source, unpacking->params, error);
-    if (!archive)
-        return FALSE;
-    struct archive_entry *entry;
-    gboolean good = TRUE;
-    int status = ARCHIVE_OK;
-    for (guint n = 0; good; n++) {
-        status = archive_read_next_header(archive, &entry);
-        if (status != ARCHIVE_OK)
-            break;
-        if (n >= unpacking->params->max_entries)
-            good =
-                fail(unpacking->params, FASTVLM_ERROR_LIMIT, error,
-                     "more than %u entries; this is not the model", unpacking->params->max_entries);
-        else
-            good = note_entry(unpacking, entry, error);
-    }
-    if (good && status != ARCHIVE_EOF)
-        good = fail_archive(unpacking->params, archive, error);
-    archive_read_free(archive);
-    return good && measure(unpacking, error) && check_space(unpacking, error);
 }
 
 static gboolean fail_write(const Unpacking *unpacking, const char *name, int code, GError **error)
@@ -359,8 +342,19 @@ static gboolean write_file(Unpacking *unpacking, struct archive *archive, const 
     return good;
 }
 
-/* The second pass. */
-static gboolean extract(Unpacking *unpacking, const Source *source, GError **error)
+/* One of the files to write; only what the first pass approved of: the archive could be changing meanwhile. */
+static gboolean write_entry(Unpacking *unpacking, struct archive *archive,
+                            struct archive_entry *entry, GError **error)
+{
+    const char *path = get_path(entry);
+    gpointer size;
+    return !path || !g_hash_table_lookup_extended(unpacking->files, path, NULL, &size) ||
+           !is_wanted(unpacking, path) ||
+           write_file(unpacking, archive, get_name(path), GPOINTER_TO_SIZE(size), error);
+}
+
+/* One pass over the archive. */
+static gboolean walk(Unpacking *unpacking, const Source *source, EntryFunc take, GError **error)
 {
     struct archive *archive = open_archive(source, unpacking->params, error);
     if (!archive)
@@ -368,22 +362,20 @@ static gboolean extract(Unpacking *unpacking, const Source *source, GError **err
     struct archive_entry *entry;
     gboolean good = TRUE;
     int status = ARCHIVE_OK;
-    while (good && (status = archive_read_next_header(archive, &entry)) == ARCHIVE_OK) {
-        const char *path = get_path(entry);
-        gpointer size;
-        /* Only what the first pass approved of: the file could be changing under our hands. */
-        if (path && g_hash_table_lookup_extended(unpacking->files, path, NULL, &size) &&
-            is_wanted(unpacking, path)) {
-            good = write_file(unpacking, archive, get_name(path), GPOINTER_TO_SIZE(size), error);
-        }
-    }
+    while (good && (status = archive_read_next_header(archive, &entry)) == ARCHIVE_OK)
+        good = take(unpacking, archive, entry, error);
     if (good && status != ARCHIVE_EOF)
         good = fail_archive(unpacking->params, archive, error);
     archive_read_free(archive);
-    if (good && unpacking->n_done != unpacking->n_total)
-        good = fail(unpacking->params, FASTVLM_ERROR_FORMAT, error,
-                    "it changed while it was unpacked; run the same command again");
     return good;
+}
+
+/* All is there that the first pass saw. */
+static gboolean check_end(const Unpacking *unpacking, GError **error)
+{
+    return unpacking->n_done == unpacking->n_total ||
+           fail(unpacking->params, FASTVLM_ERROR_FORMAT, error,
+                "it changed while it was unpacked; run the same command again");
 }
 
 static gboolean unpack(const Source *source, int directory, const UnpackParams *params,
@@ -394,7 +386,9 @@ static gboolean unpack(const Source *source, int directory, const UnpackParams *
         .directory = directory,
         .files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
     };
-    gboolean good = look(&unpacking, source, error) && extract(&unpacking, source, error);
+    gboolean good = walk(&unpacking, source, note_entry, error) && measure(&unpacking, error) &&
+                    check_space(&unpacking, error) &&
+                    walk(&unpacking, source, write_entry, error) && check_end(&unpacking, error);
     g_hash_table_unref(unpacking.files);
     g_free(unpacking.folder);
     return good;
