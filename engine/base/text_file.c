@@ -26,9 +26,11 @@ int fastvlm_file_open(const char *path, guint64 *n_bytes, GError **error)
     /* Without O_NONBLOCK a named pipe would hold the caller up for ever. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
+        int number = errno;
         int code =
-            errno == ENOENT || errno == ENOTDIR ? FASTVLM_ERROR_NOT_FOUND : FASTVLM_ERROR_READ;
-        g_set_error(error, FASTVLM_ERROR, code, "%s: cannot open: %s", path, g_strerror(errno));
+            number == ENOENT || number == ENOTDIR ? FASTVLM_ERROR_NOT_FOUND : FASTVLM_ERROR_READ;
+        g_set_error(error, FASTVLM_ERROR, code, "%s: cannot open: %s%s", path, g_strerror(number),
+                    number == EACCES ? ": make it readable for this user" : "");
         return -1;
     }
     struct stat status;

@@ -285,7 +285,8 @@ static void test_unreadable(void)
         g_test_skip("root may read everything");
     } else {
         g_chmod(weights, 0);
-        assert_fails(directory, FASTVLM_ERROR_READ, weights, "Permission denied");
+        assert_fails(directory, FASTVLM_ERROR_READ, weights,
+                     "Permission denied: make it readable for this user");
     }
     test_directory_remove(directory);
 }
