@@ -100,7 +100,12 @@ static int tokenize_file(Tokenize *tokenize)
 static int tokenize_all(Tokenize *tokenize, const char *directory, const char *text)
 {
     GError *error = NULL;
-    tokenize->tokenizer = fastvlm_tokenizer_load(directory, &error);
+    g_autofree char *path = fastvlm_model_resolve(directory);
+    if (!g_file_test(path, G_FILE_TEST_EXISTS))
+        return tool_fail("%s: no such directory or model, expected one with tokenizer files "
+                         "(vocab.json and merges.txt, or tokenizer.json)",
+                         path);
+    tokenize->tokenizer = fastvlm_tokenizer_load(path, &error);
     if (!tokenize->tokenizer)
         return loading_fail(error);
     tokenize->ids = g_array_new(FALSE, FALSE, sizeof(gint32));
@@ -134,7 +139,8 @@ static int run_tokenize(const ToolCommand *command, int argc, char **argv)
         guint n_expected = tokenize.jsonl ? 1 : 2;
         char **words = (char **)arguments->pdata;
         if (arguments->len == 0)
-            code = tool_usage(command, "tokenize: no DIR given: the directory of the tokenizer");
+            code =
+                tool_usage(command, "tokenize: no DIR given: the tokenizer's directory or model");
         else if (arguments->len < n_expected)
             code = tool_usage(command, "tokenize: nothing to tokenize: give TEXT or --jsonl FILE");
         else if (arguments->len > n_expected)
@@ -151,12 +157,12 @@ static int run_tokenize(const ToolCommand *command, int argc, char **argv)
 
 const ToolCommand tool_command_tokenize = {
     .name = "tokenize",
-    .arguments = "DIR (TEXT | --jsonl FILE) [OPTION]...",
+    .arguments = "DIR|NAME (TEXT | --jsonl FILE) [OPTION]...",
     .summary = "turn text into token ids",
     .description = "Writes the token ids of TEXT. DIR need only hold the tokenizer: vocab.json,\n"
                    "merges.txt, added_tokens.json, tokenizer_config.json. The names of special\n"
                    "tokens in the text are taken for those tokens; nothing is added.",
-    .examples = "  fastvlm tokenize models/demo \"Describe the image.\"\n"
+    .examples = "  fastvlm tokenize demo \"Describe the image.\"\n"
                 "  fastvlm tokenize models/demo --jsonl texts.jsonl",
     .run = run_tokenize,
 };

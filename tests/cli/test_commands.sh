@@ -93,7 +93,10 @@ check "no ids of no text" same "$(json ids | sed -n 2p)" "[]"
 cp out first_ids
 "$FASTVLM" tokenize ./good --jsonl - <lines >out
 check "tokenize from standard input" cmp -s out first_ids
-run tokenize "$SOURCE_ROOT/models/demo" "<|im_end|>"
+FASTVLM_MODELS="$SOURCE_ROOT/models"
+export FASTVLM_MODELS
+run tokenize demo "<|im_end|>"
+unset FASTVLM_MODELS
 check "the name of a special token is that token" grep -Eqx '[0-9]+' out
 run tokenize ./good -- --model
 check "a text that looks like an option" is_success

@@ -40,7 +40,7 @@ for name in info bench; do
 done
 failure "dump: no such directory" 1 "no/such/dir" \
     dump a.png --model no/such/dir --prefix-ids 1 --output out.safetensors
-failure "tokenize: no such directory" 1 "no/such/dir" tokenize no/such/dir text
+failure "tokenize: no such directory" 1 "no/such/dir: no such directory or model, expected" tokenize no/such/dir text
 failure "tokenize: an empty directory" 1 "empty" tokenize empty text
 for choices in "" "yes" "yes," "yes,no,yes"; do
     failure "choices \"$choices\"" 2 "--choices" caption a.png --model ./good --choices "$choices"
