@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/session.h"
+#include "test_picture.h"
 #include "text/prompt.h"
 
 #define PROMPT "What color is the background?"
@@ -21,12 +22,6 @@ static FastvlmSession *new_session(void)
     enum { SIDE = 128 };
     FastvlmSession *session = fastvlm_session_new(model);
     guint8 *rgb = g_malloc(SIDE * SIDE * 3);
-    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
-                                .width = SIDE,
-                                .height = SIDE,
-                                .stride = SIDE * 3,
-                                .data = rgb};
-    GError *error = NULL;
 
     for (int y = 0; y < SIDE; y++)
         for (int x = 0; x < SIDE; x++) {
@@ -34,8 +29,7 @@ static FastvlmSession *new_session(void)
 
             memcpy(rgb + 3 * (y * SIDE + x), inside ? "\xd0\x20\x20" : "\x20\x40\xc0", 3);
         }
-    fastvlm_session_set_image(session, &image, 256, FASTVLM_FIT_PAD, &error);
-    g_assert_no_error(error);
+    test_set_picture(session, rgb, SIDE, 256, FASTVLM_FIT_PAD);
     g_free(rgb);
     return session;
 }

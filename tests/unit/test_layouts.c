@@ -14,6 +14,7 @@
 #include "synth.h"
 #include "test_data.h"
 #include "test_directory.h"
+#include "test_picture.h"
 
 #define SIZE 128
 #define N_TOKENS 4
@@ -34,17 +35,10 @@ static void clear_numbers(Numbers *numbers)
 static void set_picture(FastvlmSession *session)
 {
     guint8 *pixels = g_new(guint8, SIZE * SIZE * 3);
-    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
-                                .width = SIZE,
-                                .height = SIZE,
-                                .stride = SIZE * 3,
-                                .data = pixels};
-    GError *error = NULL;
 
     for (int i = 0; i < SIZE * SIZE * 3; i++)
         pixels[i] = (guint8)(i * 7 + i / SIZE * 3);
-    fastvlm_session_set_image(session, &image, SIZE, FASTVLM_FIT_AUTO, &error);
-    g_assert_no_error(error);
+    test_set_picture(session, pixels, SIZE, SIZE, FASTVLM_FIT_AUTO);
     g_free(pixels);
 }
 

@@ -10,6 +10,7 @@
 
 #include "test_checkpoint.h"
 #include "test_directory.h"
+#include "test_picture.h"
 
 #define SIDE 256
 #define MAX_TOKENS 12
@@ -35,15 +36,8 @@ static guint8 *make_pixels(int side)
 static void set_picture(FastvlmSession *session, int side)
 {
     guint8 *rgb = make_pixels(side);
-    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
-                                .width = side,
-                                .height = side,
-                                .stride = side * 3,
-                                .data = rgb};
-    GError *error = NULL;
 
-    fastvlm_session_set_image(session, &image, side, FASTVLM_FIT_PAD, &error);
-    g_assert_no_error(error);
+    test_set_picture(session, rgb, side, side, FASTVLM_FIT_PAD);
     g_free(rgb);
 }
 

@@ -10,6 +10,7 @@
 #include "api/session.h"
 #include "test_checkpoint.h"
 #include "test_directory.h"
+#include "test_picture.h"
 
 #define SIDE 256
 #define N_IMAGE_ROWS 16
@@ -34,17 +35,10 @@ static FastvlmModel *load(gconstpointer precision)
 static void set_picture(FastvlmSession *session, int seed, int side)
 {
     guint8 *rgb = g_malloc((gsize)side * (gsize)side * 3);
-    const FastvlmImage image = {.format = FASTVLM_PIXEL_RGB,
-                                .width = side,
-                                .height = side,
-                                .stride = side * 3,
-                                .data = rgb};
-    GError *error = NULL;
 
     for (int i = 0; i < side * side * 3; i++)
         rgb[i] = (guint8)((i * (seed + 3)) ^ (i / (side * (seed + 1))));
-    fastvlm_session_set_image(session, &image, side, FASTVLM_FIT_PAD, &error);
-    g_assert_no_error(error);
+    test_set_picture(session, rgb, side, side, FASTVLM_FIT_PAD);
     g_free(rgb);
 }
 
