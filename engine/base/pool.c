@@ -3,10 +3,9 @@
  *
  * A run is one word, `state`: its generation, whether it is open, and how many workers are inside. The
  * caller writes the run's fields while it is closed and nobody is inside, then opens it. A worker enters
- * an open run by adding itself to the word, takes items from the counter `next` until none is left, and
- * leaves. When the items are out the caller closes the run, after which nobody enters, and waits until
- * nobody is inside: so no worker ever sees the fields of another run, and none that sleeps is waited
- * for.
+ * an open run by adding itself to the word, takes items until none is left, and leaves. When the items
+ * are out the caller closes the run, after which nobody enters, and waits until nobody is inside: so no
+ * worker ever sees the fields of another run, and none that sleeps is waited for.
  *
  *     worker: run -> spin -> sleep      caller: run -> close -> spin -> sleep until the last is out
  *
@@ -38,6 +37,12 @@
 #define SPIN_US 80
 #define N_PAUSES 64 /* between two looks at the clock: one to three microseconds */
 
+/* A thread's share of a run's items: the first that is left, and in the upper half the end. */
+typedef struct {
+    atomic_ullong left;
+    char apart[64 - sizeof(atomic_ullong)]; /* or threads wait for each other's cache lines */
+} Share;
+
 typedef struct {
     FastvlmPool *pool;
     pthread_t thread;
@@ -49,7 +54,7 @@ struct _FastvlmPool {
     gint64 slice_us;  /* of the turn, 0: not shared; whose turn it is */
 
     atomic_uint state;
-    atomic_int next;
+    Share shares[FASTVLM_POOL_MAX_THREADS];
     int n_items; /* this and what follows: written by the caller while the run is closed */
     FastvlmPoolFunc func;
     void *data;
@@ -100,14 +105,41 @@ static gboolean is_cancelled(const FastvlmPool *pool)
     return pool->cancel && g_atomic_int_get(pool->cancel);
 }
 
+/** The items in equal shares of neighbours. */
+static void share_items(FastvlmPool *pool)
+{
+    const guint64 n_items = (guint64)pool->n_items, n_threads = (guint64)pool->n_threads;
+
+    for (guint64 i = 0; i < n_threads; i++)
+        atomic_store(&pool->shares[i].left,
+                     i * n_items / n_threads | (i + 1) * n_items / n_threads << 32);
+}
+
+/** The first item of a share or, for another thread than its own, the last; -1 where none is left. */
+static int take_item(Share *share, gboolean is_own)
+{
+    unsigned long long left = atomic_load(&share->left);
+
+    for (;;) {
+        const unsigned long long first = left & G_MAXUINT32, end = left >> 32;
+        const unsigned long long then = is_own ? first + 1 + (end << 32) : first | (end - 1) << 32;
+
+        if (first >= end)
+            return -1;
+        if (atomic_compare_exchange_weak(&share->left, &left, then))
+            return (int)(is_own ? first : end - 1);
+    }
+}
+
+/** The items of this thread's share, then what others have left. */
 static void take_items(FastvlmPool *pool, int worker)
 {
-    while (!is_cancelled(pool)) {
-        const int item = atomic_fetch_add(&pool->next, 1);
+    for (int i = 0; i < pool->n_threads; i++) {
+        Share *share = &pool->shares[(worker + i) % pool->n_threads];
+        int item;
 
-        if (item >= pool->n_items)
-            return;
-        pool->func(item, worker, pool->data);
+        while (!is_cancelled(pool) && (item = take_item(share, i == 0)) >= 0)
+            pool->func(item, worker, pool->data);
     }
 }
 
@@ -301,7 +333,7 @@ static gboolean run_items(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, 
     pool->func = func;
     pool->data = data;
     pool->cancel = cancel;
-    atomic_store(&pool->next, 0);
+    share_items(pool);
     atomic_fetch_add(&n_awake, 1);
     if (is_shared)
         open_run(pool);

@@ -1,9 +1,10 @@
 /*
  * A worker pool: one function over many items, forked and joined.
  *
- * Items are handed out one by one to whichever thread is free. So that results never depend on the
- * number of threads, an item must write only what is its own, and the items must follow from the
- * shapes alone.
+ * Each thread has a share of the items, all neighbours: what they read, such as a part of the weights or
+ * rows around a stripe, is read by one core, one behind the other. Who is done takes from the ends of
+ * others' shares. So that results never depend on the number of threads, an item must write only what is
+ * its own, and the items must follow from the shapes alone.
  *
  * Runs follow each other closely while something is computed, so threads that are done spin for some
  * ten microseconds before they sleep; not where that would take a CPU from a thread with work (more

@@ -70,6 +70,39 @@ static void test_cancel(void)
 }
 
 typedef struct {
+    gint n_done;
+    gboolean waited_in_vain;
+} Slow;
+
+/* The first item lasts until all others are done. */
+static void run_slow_item(int item, int worker, void *data)
+{
+    Slow *slow = data;
+    const gint64 end_us = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
+
+    while (item == 0 && g_atomic_int_get(&slow->n_done) < N_ITEMS - 1 && !slow->waited_in_vain) {
+        g_usleep(100);
+        slow->waited_in_vain = g_get_monotonic_time() > end_us;
+    }
+    g_atomic_int_inc(&slow->n_done);
+}
+
+/* What a thread does not come to, others do. */
+static void test_slow_item(gconstpointer n_threads)
+{
+    FastvlmPool *pool = fastvlm_pool_new(GPOINTER_TO_INT(n_threads), 0, NULL);
+
+    for (int run = 0; run < 20; run++) {
+        Slow slow = {0};
+
+        g_assert_true(fastvlm_pool_run(pool, N_ITEMS, run_slow_item, &slow, NULL));
+        g_assert_false(slow.waited_in_vain);
+        g_assert_cmpint(slow.n_done, ==, N_ITEMS);
+    }
+    fastvlm_pool_free(pool);
+}
+
+typedef struct {
     FastvlmPool *pool;
     Work *work;
 } Caller;
@@ -224,6 +257,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/pool/all-items/1", GINT_TO_POINTER(1), test_all_items);
     g_test_add_data_func("/pool/all-items/2", GINT_TO_POINTER(2), test_all_items);
     g_test_add_data_func("/pool/all-items/5", GINT_TO_POINTER(5), test_all_items);
+    g_test_add_data_func("/pool/slow-item/2", GINT_TO_POINTER(2), test_slow_item);
+    g_test_add_data_func("/pool/slow-item/5", GINT_TO_POINTER(5), test_slow_item);
     g_test_add_func("/pool/cancel", test_cancel);
     g_test_add_func("/pool/turns", test_turns);
     g_test_add_func("/pool/hold", test_hold);
