@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "kernels/kernels.h"
+#include "kernels/x86/block.h"
 #include "kernels/x86/simd_avx2.h"
 
 static inline __m256 gelu(__m256 v)
@@ -46,30 +47,56 @@ void fastvlm_gelu_bias_f32_avx2(float *x, const float *bias, size_t n_rows, size
     }
 }
 
-/** `mask` is that of the lanes there are. */
-static inline void finish_lanes(const FastvlmEpilogue *e, int row, int column, __m256i mask,
-                                float *c)
-{
-    __m256 v = _mm256_maskload_ps(c, mask);
+/** What an epilogue does besides its scale and bias: constants, of which loops are made. */
+typedef struct {
+    int has_gelu;
+    int has_residual;
+} Steps;
 
-    if (e->scale)
-        v = _mm256_mul_ps(v, _mm256_maskload_ps(e->scale + column, mask));
-    if (e->bias)
-        v = _mm256_add_ps(v, _mm256_maskload_ps(e->bias + column, mask));
-    if (e->gelu)
-        v = gelu(v);
-    if (e->residual)
-        v = _mm256_add_ps(v, _mm256_maskload_ps(e->residual + (size_t)row * e->ldr + column, mask));
-    _mm256_maskstore_ps(c, mask, v);
+/** The first `n` of 8 columns of all rows. */
+static BLOCK void finish_columns(const FastvlmGemm *gemm, int row, int n_rows, int column, size_t n,
+                                 Steps steps)
+{
+    const FastvlmEpilogue *e = &gemm->epilogue;
+    const size_t ldc = gemm->ldc, ldr = e->ldr;
+    const float *residual = e->residual + (steps.has_residual ? (size_t)row * ldr + column : 0);
+    const __m256 scale = e->scale ? load_part_avx2(e->scale + column, n) : _mm256_set1_ps(1.0f);
+    const __m256 bias = e->bias ? load_part_avx2(e->bias + column, n) : _mm256_setzero_ps();
+    float *c = gemm->c + (size_t)row * ldc + column;
+
+    for (int i = 0; i < n_rows; i++, c += ldc) {
+        __m256 v = _mm256_add_ps(_mm256_mul_ps(load_part_avx2(c, n), scale), bias);
+
+        if (steps.has_gelu)
+            v = gelu(v);
+        if (steps.has_residual) {
+            v = _mm256_add_ps(v, load_part_avx2(residual, n));
+            residual += ldr;
+        }
+        store_part_avx2(c, n, v);
+    }
+}
+
+static BLOCK void finish(const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns,
+                         Steps steps)
+{
+    for (; n_columns >= 8; n_columns -= 8, column += 8)
+        finish_columns(gemm, row, n_rows, column, 8, steps);
+    if (n_columns > 0)
+        finish_columns(gemm, row, n_rows, column, (size_t)n_columns, steps);
 }
 
 void fastvlm_finish_f32_avx2(const FastvlmGemm *gemm, int row, int n_rows, int column,
                              int n_columns)
 {
-    for (int i = row; i < row + n_rows; i++)
-        for (int j = column; j < column + n_columns; j += 8)
-            finish_lanes(&gemm->epilogue, i, j, tail_mask_avx2((size_t)(column + n_columns - j)),
-                         gemm->c + (size_t)i * gemm->ldc + j);
+    if (gemm->epilogue.gelu && gemm->epilogue.residual)
+        finish(gemm, row, n_rows, column, n_columns, (Steps){1, 1});
+    else if (gemm->epilogue.gelu)
+        finish(gemm, row, n_rows, column, n_columns, (Steps){1, 0});
+    else if (gemm->epilogue.residual)
+        finish(gemm, row, n_rows, column, n_columns, (Steps){0, 1});
+    else
+        finish(gemm, row, n_rows, column, n_columns, (Steps){0, 0});
 }
 
 static inline __m256 silu_mul(__m256 gate, __m256 up)

@@ -38,6 +38,21 @@ static inline __m256i tail_mask_avx2(size_t n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
 }
 
+/** Up to 8 floats, zeros behind them. Whole vectors go without a mask: see store_part_avx2(). */
+static inline __m256 load_part_avx2(const float *from, size_t n)
+{
+    return n >= 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, tail_mask_avx2(n));
+}
+
+/** The first `n` of 8 lanes. A masked store takes some processors tens of steps, and loads wait for it. */
+static inline void store_part_avx2(float *to, size_t n, __m256 v)
+{
+    if (n >= 8)
+        _mm256_storeu_ps(to, v);
+    else
+        _mm256_maskstore_ps(to, tail_mask_avx2(n), v);
+}
+
 /** Stores 16 columns of a row, or the first `n` of them. */
 static inline void store_row_avx2(float *c, size_t n, __m256 low, __m256 high)
 {
