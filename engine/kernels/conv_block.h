@@ -111,15 +111,4 @@ static void convolve_block(const FastvlmConvBlock *block)
     }
 }
 
-/** What the tier's conv_dw_f32 is. */
-static inline void convolve_dw(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
-{
-    static const FastvlmConvTier tier = {convolve_block, CONV_PIXELS};
-
-    if (is_conv_supported(conv))
-        convolve(conv, &tier, tile);
-    else
-        fastvlm_conv_dw_f32_scalar(conv, tile);
-}
-
 #endif

@@ -1,5 +1,5 @@
 /*
- * Depthwise and grouped convolution, NEON: the vectors of kernels/conv_block.h.
+ * Depthwise and grouped convolution, NEON: the vectors of kernels/conv_block.h and conv_direct.h.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -29,7 +29,7 @@ static inline __attribute__((always_inline)) void conv_store(float *to, int n, C
         store_part_neon(to, (size_t)n, v);
 }
 
-#include "kernels/conv_block.h"
+#include "kernels/conv_direct.h"
 
 void fastvlm_conv_dw_f32_neon(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
 {

@@ -1,5 +1,5 @@
 /*
- * Depthwise and grouped convolution, AVX-512: the vectors of kernels/conv_block.h.
+ * Depthwise and grouped convolution, AVX-512: the vectors of kernels/conv_block.h and conv_direct.h.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) void conv_store(float *to, int n, C
     _mm512_mask_storeu_ps(to, tail_mask_avx512((size_t)n), v);
 }
 
-#include "kernels/conv_block.h"
+#include "kernels/conv_direct.h"
 
 void fastvlm_conv_dw_f32_avx512(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
 {
