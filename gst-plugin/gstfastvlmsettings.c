@@ -140,9 +140,10 @@ static const Property properties[] = {
          gst_fastvlm_precision_get_type, FASTVLM_PRECISION_AUTO, "Number format to compute in"),
     NUMBER(GST_FASTVLM_PROP_THREADS, G_TYPE_UINT, threads, "threads", "Threads", AT_START, 0,
            MAX_THREADS, 0, "Threads that compute (0: the CPUs this process may use)"),
-    NUMBER(GST_FASTVLM_PROP_NICE, G_TYPE_INT, nice, "nice", "Nice", AT_START, 0, 19, 10,
-           "Nice value of the threads that compute, so that video goes first; of a shared model "
-           "the first element decides"),
+    NUMBER(
+        GST_FASTVLM_PROP_NICE, G_TYPE_INT, nice, "nice", "Nice", AT_START, 0, 19, 10,
+        "Nice value of the threads that compute, so that video goes first (19: they take only what "
+        "no other thread wants); of a shared model the first element decides"),
     STRING(GST_FASTVLM_PROP_VISION_PATH, vision_path, "vision-path", "Vision path", AT_START, NULL,
            "Checkpoint directory or model's name to take the encoder from (none: the model's own); "
            "an export for MLX has none and needs one"),

@@ -5,8 +5,12 @@
  */
 #include "gstfastvlmworkerprivate.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* The nice value that stands for idle CPUs only. */
+#define MAX_NICE 19
 
 /* While the model loads nothing can begin; a frame in the mailbox this old makes way. */
 #define STALE_SAMPLE_US (200 * G_TIME_SPAN_MILLISECOND)
@@ -148,13 +152,21 @@ static void run_captions(GstFastvlmWorker *worker)
     }
 }
 
-/* Raises the nice value of this thread alone, which on Linux has one of its own. */
+/* Of this thread alone, as the engine's own do: a batch thread that a frame wakes up does not take the
+ * CPU from the streaming thread that brought it. */
 static void lower_priority(gint nice_value)
 {
+    const struct sched_param none = {.sched_priority = 0};
     const id_t self = (id_t)gettid();
 
+    if (nice_value <= 0) {
+        return;
+    }
     if (getpriority(PRIO_PROCESS, self) < nice_value) {
         setpriority(PRIO_PROCESS, self, nice_value);
+    }
+    if (sched_getscheduler(0) == SCHED_OTHER) {
+        sched_setscheduler(0, nice_value < MAX_NICE ? SCHED_BATCH : SCHED_IDLE, &none);
     }
 }
 

@@ -33,6 +33,8 @@
 #define OPEN 0x200u
 #define GENERATION 0x400u /* one more; wraps, which a sleeper of 4 million runs may miss a run by */
 
+#define IDLE_NICE 19 /* stands for idle CPUs only */
+
 /* A pause between two layers is shorter than this, a sleep and a waking up longer. */
 #define SPIN_US 80
 #define N_PAUSES 64 /* between two looks at the clock: one to three microseconds */
@@ -198,14 +200,26 @@ static void sleep_until_run(FastvlmPool *pool, unsigned seen)
     atomic_fetch_add(&n_awake, 1);
 }
 
+/** Of this thread. A batch thread that wakes up waits for its turn: one of the usual kind, however nice,
+ * may take the CPU from whoever runs there, and keep it for a tick of 4 ms. */
+static void lower_priority(int nice)
+{
+    const struct sched_param none = {.sched_priority = 0};
+
+    if (nice <= 0)
+        return;
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice);
+    if (sched_getscheduler(0) == SCHED_OTHER)
+        sched_setscheduler(0, nice < IDLE_NICE ? SCHED_BATCH : SCHED_IDLE, &none);
+}
+
 static void *run_worker(void *data)
 {
     Worker *self = data;
     FastvlmPool *pool = self->pool;
     unsigned seen = 0;
 
-    if (pool->nice > 0)
-        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), pool->nice);
+    lower_priority(pool->nice);
     atomic_fetch_add(&n_awake, 1);
     while (!atomic_load(&pool->quit)) {
         if (enter_run(pool, &seen)) {

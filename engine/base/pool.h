@@ -38,7 +38,8 @@ int fastvlm_pool_count_cpus(void);
 /**
  * Starts `n_threads` - 1 workers; the calling thread of a run is the last one.
  *
- * @param nice  nice value of the workers, 0 .. 19
+ * @param nice  nice value of the workers, 0 .. 19. Above 0 they also wait for their turn when they wake up
+ *              (SCHED_BATCH), and at 19 they take only what no other thread wants (SCHED_IDLE).
  * @return a pool to free with fastvlm_pool_free(), or NULL
  * Errors: LIMIT (a thread cannot be started).
  */

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "support.h"
@@ -194,6 +195,9 @@ static void test_workers_are_nice(void)
     g_assert_cmpint(fake_get_record().worker_nice, ==, 7);
     g_assert_cmpint(fake_get_record().thread_nice, >=, 7);
     g_assert_cmpint(fake_get_record().n_threads, ==, 3);
+    if (sched_getscheduler(0) == SCHED_OTHER) {
+        g_assert_cmpint(fake_get_record().thread_policy, ==, SCHED_BATCH);
+    }
     fixture_free(fixture);
 }
 

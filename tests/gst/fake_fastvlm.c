@@ -5,6 +5,7 @@
  */
 #include "fake_fastvlm.h"
 
+#include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -451,6 +452,7 @@ gboolean fastvlm_session_set_image(FastvlmSession *session, const FastvlmImage *
     record.resolution = resolution;
     record.fit = fit;
     record.thread_nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+    record.thread_policy = sched_getscheduler(0);
     keep_picture(session, image);
     g_cond_broadcast(&changed);
     g_mutex_unlock(&lock);

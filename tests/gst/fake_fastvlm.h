@@ -42,7 +42,8 @@ typedef struct {
     int worker_nice; /* of the last load */
     int n_threads;
     int thread_nice; /* of the thread that encoded last */
-    int resolution;  /* of the last encode */
+    int thread_policy;
+    int resolution; /* of the last encode */
     FastvlmFit fit;
     int max_tokens; /* of the last caption */
     double temperature;

@@ -1,11 +1,14 @@
 /*
- * The worker pool: every item once, no worker index twice at a time, turns, cancellation, no work for
- * the CPU when there is none.
+ * The worker pool: every item once, no worker index twice at a time, priorities, turns, cancellation, no
+ * work for the CPU when there is none.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <glib.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/pool.h"
 
@@ -114,6 +117,46 @@ static gpointer call_many_times(gpointer data)
     for (int run = 0; run < 200; run++)
         g_assert_true(fastvlm_pool_run(caller->pool, N_ITEMS, count_item, caller->work, NULL));
     return NULL;
+}
+
+/* What the kernel was told of each thread, by its index. */
+typedef struct {
+    gint n_here; /* threads in the run */
+    int policies[2];
+    int nices[2];
+} Priorities;
+
+/* Each of two threads takes one of two items. */
+static void note_priority(int item, int worker, void *data)
+{
+    Priorities *priorities = data;
+
+    priorities->policies[worker] = sched_getscheduler(0);
+    priorities->nices[worker] = getpriority(PRIO_PROCESS, (id_t)gettid());
+    g_atomic_int_inc(&priorities->n_here);
+    while (g_atomic_int_get(&priorities->n_here) < 2)
+        g_thread_yield();
+}
+
+/* Workers go behind whoever shows the video, and do not push it away when they wake up. */
+static void test_priority(void)
+{
+    static const int cases[][2] = {{0, SCHED_OTHER}, {10, SCHED_BATCH}, {19, SCHED_IDLE}};
+    const int own_nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+    const int own_policy = sched_getscheduler(0);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        FastvlmPool *pool = fastvlm_pool_new(2, cases[i][0], NULL);
+        Priorities priorities = {0};
+
+        g_assert_true(fastvlm_pool_run(pool, 2, note_priority, &priorities, NULL));
+        g_assert_cmpint(priorities.policies[1], ==, own_policy);
+        g_assert_cmpint(priorities.nices[1], ==, own_nice);
+        g_assert_cmpint(priorities.policies[0], ==,
+                        own_policy == SCHED_OTHER ? cases[i][1] : own_policy);
+        g_assert_cmpint(priorities.nices[0], >=, cases[i][0]);
+        fastvlm_pool_free(pool);
+    }
 }
 
 /* Two callers: runs take turns, so each sees only its own items. */
@@ -260,6 +303,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/pool/slow-item/2", GINT_TO_POINTER(2), test_slow_item);
     g_test_add_data_func("/pool/slow-item/5", GINT_TO_POINTER(5), test_slow_item);
     g_test_add_func("/pool/cancel", test_cancel);
+    g_test_add_func("/pool/priority", test_priority);
     g_test_add_func("/pool/turns", test_turns);
     g_test_add_func("/pool/hold", test_hold);
     g_test_add_func("/pool/cancel-waiting", test_cancel_waiting);

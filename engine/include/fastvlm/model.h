@@ -69,8 +69,8 @@ typedef enum {
 /** How to load; all zero is the default. */
 typedef struct {
     FastvlmPrecision precision;
-    int n_threads;                /* 0: as many as the CPUs this process may run on; at most 256 */
-    int worker_nice;              /* nice value of the worker threads, 0 .. 19 */
+    int n_threads;   /* 0: as many as the CPUs this process may run on; at most 256 */
+    int worker_nice; /* nice value of the worker threads, 0 .. 19; 19: idle CPUs only */
     FastvlmProgressFunc progress; /* may be NULL */
     gpointer progress_data;
     gboolean no_cache;             /* neither use a packed copy nor write one */
