@@ -9,8 +9,10 @@
  *
  *     a custom event     fastvlm-say, fields text (string), urgent (boolean, FALSE if missing)
  *     a custom event     fastvlm-alert, field text: urgent unless its field type is "clear"
+ *     the signal         say (text, urgent)
  *
- * What was said last is not said again.
+ * What was said last is not said again. A server that hangs holds nobody: a thread of its own talks to
+ * it, a WARNING tells, and what it cannot take is not kept.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
