@@ -3,12 +3,14 @@
 #
 #     pipelines/narrate.sh [SOURCE] [OPTION...]
 #
-#     SOURCE -> fastvlm-watch -> fastvlmspeak -> loudspeaker
+#     SOURCE -> fastvlm-watch -> fastvlmspeechd, where a speech-dispatcher answers
+#                             -> fastvlmspeak -> loudspeaker, where none does
 #
 # SOURCE is an rtsp:// address, a /dev/video device or a video file; without one it is the demo video.
 # The newest sentence is said, none twice; an alert interrupts; a camera that is lost or back and a
 # model that loads are told, once. Options are those of fastvlm-watch: --voice de, --speak-to FILE.wav
-# to record instead, --prompt TEXT, ...; --help lists them. The same goes to standard output as JSON.
+# to record instead, --speak-by espeak (or dispatcher) to have it said by that, --prompt TEXT, ...;
+# --help lists them. Who speaks is said on standard error. The same goes to standard output as JSON.
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 set -euo pipefail

@@ -137,7 +137,8 @@ static gboolean prepare(Watch *watch, GError **error)
         return FALSE;
     }
     if (options->speak_to != NULL) {
-        watch->speaker = watch_speaker_new(options->speak_to, options->voice, error);
+        watch->speaker =
+            watch_speaker_new(options->speak_to, options->speak_by, options->voice, error);
         if (watch->speaker == NULL) {
             return FALSE;
         }

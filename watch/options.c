@@ -44,6 +44,30 @@ static gboolean check_range(const char *name, double value, double from, double 
     return FALSE;
 }
 
+static gboolean take_speak_by(WatchOptions *options, const char *by, GError **error)
+{
+    static const char *const names[] = {"auto", "dispatcher", "espeak", NULL};
+    guint i = 0;
+
+    while (by != NULL && names[i] != NULL && !g_str_equal(by, names[i])) {
+        i++;
+    }
+    if (names[i] == NULL) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--speak-by %s: auto, dispatcher or espeak", by);
+        return FALSE;
+    }
+    options->speak_by = (WatchSpeakBy)i;
+    const gboolean is_file = options->speak_to != NULL && *options->speak_to != '\0';
+    if (is_file && options->speak_by == WATCH_SPEAK_BY_DISPATCHER) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--speak-by dispatcher: it speaks by itself and into no file; leave out "
+                    "--speak-to");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean check(const WatchOptions *options, GError **error)
 {
     const char *protocol = options->protocol;
@@ -75,6 +99,7 @@ static gboolean check(const WatchOptions *options, GError **error)
 gboolean watch_options_parse(WatchOptions *options, int *argc, char ***argv, GError **error)
 {
     gboolean speak = FALSE;
+    char *speak_by = NULL;
     const GOptionEntry entries[] = {
         {"cameras", 0, 0, G_OPTION_ARG_FILENAME, &options->cameras,
          "Cameras, one [NAME=]URL a line; - for standard input", "FILE"},
@@ -96,6 +121,9 @@ gboolean watch_options_parse(WatchOptions *options, int *argc, char ***argv, GEr
         {"speak", 0, 0, G_OPTION_ARG_NONE, &speak, "Say it, too, by the loudspeaker", NULL},
         {"speak-to", 0, 0, G_OPTION_ARG_FILENAME, &options->speak_to, "Say it into a WAV file",
          "FILE"},
+        {"speak-by", 0, 0, G_OPTION_ARG_STRING, &speak_by,
+         "Who speaks: dispatcher, espeak, or auto: speech-dispatcher where one answers (auto)",
+         "BY"},
         {"voice", 0, 0, G_OPTION_ARG_STRING, &options->voice, "Voice or language that speaks (en)",
          "NAME"},
         {"protocol", 0, 0, G_OPTION_ARG_STRING, &options->protocol,
@@ -126,7 +154,9 @@ gboolean watch_options_parse(WatchOptions *options, int *argc, char ***argv, GEr
     if (speak && options->speak_to == NULL) {
         options->speak_to = g_strdup("");
     }
-    return parsed && check(options, error);
+    const gboolean ok = parsed && take_speak_by(options, speak_by, error) && check(options, error);
+    g_free(speak_by);
+    return ok;
 }
 
 void watch_options_clear(WatchOptions *options)

@@ -8,6 +8,8 @@
 
 #include <glib.h>
 
+#include "speaker.h"
+
 typedef struct {
     char **addresses;  /* [NAME=]URL... */
     char *cameras;     /* a file of such lines */
@@ -15,6 +17,7 @@ typedef struct {
     char *protocol;    /* "tcp", "udp" or "auto" */
     char **properties; /* NAME=VALUE of the element, the shorter options among them */
     char *speak_to;    /* a WAV file, "" for the loudspeaker; NULL: nothing is spoken */
+    WatchSpeakBy speak_by;
     char *voice;
     double interval_s;
     double stall_s;         /* without a picture for so long the stream is given up */

@@ -116,6 +116,35 @@ if [ -e "$FASTVLM_BUILD/gst-speak/libgstfastvlmspeak.so" ]; then
     check "narrate.sh records what it says" "$root/pipelines/narrate.sh" --speak-to said.wav --interval 2
     check "there is half a minute of it" [ "$(stat -c %s said.wav)" -gt $((22050 * 2 * 25)) ]
 fi
+# Who speaks: speech-dispatcher where one answers, here one that only writes it down.
+if [ -e "$FASTVLM_BUILD/gst-speechd/libgstfastvlmspeechd.so" ]; then
+    /usr/bin/python3 -B "$root/tests/pipelines/ssip_server.py" ssip heard &
+    server=$!
+    for _ in $(seq 100); do [ -S ssip ] || sleep 0.1; done
+    gst-launch-1.0 -q videotestsrc num-buffers=50 ! video/x-raw,framerate=10/1 ! jpegenc \
+        ! matroskamux ! filesink location=short.mkv
+    narrate() {
+        SPEECHD_ADDRESS=unix_socket:$1 "$root/pipelines/narrate.sh" short.mkv "${@:2}" \
+            >said.json 2>said
+    }
+    check "narrate.sh is heard by speech-dispatcher" narrate "$PWD/ssip"
+    check "narrate.sh says that it is" grep -qx 'fastvlm-watch: speech-dispatcher speaks' said
+    check "and what it said arrived" grep -q '^PROGRESS: .*[a-z]' heard
+    check "narrate.sh can be told to" narrate "$PWD/ssip" --speak-by dispatcher
+    if [ -e "$FASTVLM_BUILD/gst-speak/libgstfastvlmspeak.so" ]; then
+        : >heard
+        check "narrate.sh can be told not to" narrate "$PWD/ssip" --speak-by espeak
+        check "then espeak-ng speaks" grep -qx 'fastvlm-watch: espeak-ng speaks' said
+        check "and nothing arrives" [ ! -s heard ]
+        check "narrate.sh finds espeak-ng by itself" narrate /nowhere/ssip
+        check "and says so" grep -qx 'fastvlm-watch: espeak-ng speaks' said
+    fi
+    kill "$server"
+    check "narrate.sh says where nobody answers" fails narrate /nowhere/ssip --speak-by dispatcher
+    check "and what to do" grep -q 'no speech-dispatcher that answers: start it' said
+    check "narrate.sh knows who can write files" \
+        fails "$root/pipelines/narrate.sh" --speak-by dispatcher --speak-to x.wav
+fi
 for script in watch-camera many-cameras narrate; do
     check "$script.sh has --help" "$root/pipelines/$script.sh" --help
     check "$script.sh names a missing file" fails "$root/pipelines/$script.sh" nothing.webm
