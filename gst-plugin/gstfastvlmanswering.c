@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "gstfastvlmsanitize.h"
+
 #define PARTIAL_INTERVAL_US (200 * G_TIME_SPAN_MILLISECOND)
 
 /* One sample's way through the model, and the question that is being answered. */
@@ -59,7 +61,7 @@ static GstFastvlmAnswer *make_answer(const Caption *caption, const char *type, c
     GstFastvlmAnswer *answer = gst_fastvlm_answer_new();
 
     answer->type = type;
-    answer->text = g_strstrip(g_strdup(text));
+    answer->text = gst_fastvlm_sanitize_answer(text);
     answer->prompt = g_strdup(caption->question->prompt);
     answer->pts = sample->pts;
     answer->running_time = sample->running_time;

@@ -10,6 +10,7 @@
 #define ARROW "\xe2\x86\x92"       /* U+2192 */
 #define LEFT_ANGLE "\xe2\x80\xb9"  /* U+2039 */
 #define RIGHT_ANGLE "\xe2\x80\xba" /* U+203A */
+#define ELLIPSIS "\xe2\x80\xa6"    /* U+2026 */
 
 /* Blanks first: tabs and line breaks are control characters, too. */
 static gboolean is_blank(gunichar c)
@@ -28,6 +29,38 @@ static gboolean is_dropped(gunichar c)
     const gboolean is_noncharacter = (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
 
     return g_unichar_iscntrl(c) || turns_text || is_noncharacter || c == 0xfeff;
+}
+
+/* The character `p` points to as it stands in an answer; 0: it does not. */
+static gunichar get_answer_char(const char *p)
+{
+    const gunichar c = g_utf8_get_char(p);
+
+    if (c == '\t' || !is_dropped(c)) {
+        return c;
+    }
+    return is_blank(c) && !g_str_has_prefix(p, "\r\n") ? '\n' : 0;
+}
+
+char *gst_fastvlm_sanitize_answer(const char *text)
+{
+    char *valid = g_utf8_make_valid(text != NULL ? text : "", -1);
+    GString *words = g_string_sized_new(strlen(valid));
+    guint n_chars = 0;
+    const char *p = valid;
+
+    for (; *p != '\0' && n_chars < GST_FASTVLM_ANSWER_MAX_CHARS; p = g_utf8_next_char(p)) {
+        const gunichar c = get_answer_char(p);
+
+        if (c != 0) {
+            g_string_append_unichar(words, c);
+            n_chars++;
+        }
+    }
+    char *answer = g_strconcat(g_strstrip(words->str), *p != '\0' ? ELLIPSIS : NULL, NULL);
+    g_string_free(words, TRUE);
+    g_free(valid);
+    return answer;
 }
 
 char *gst_fastvlm_sanitize_line(const char *text)

@@ -1,7 +1,10 @@
 /*
- * Text made harmless: what a model wrote, fit to be copied raw into a text stream.
+ * Text made harmless: what a model wrote, fit to be told and to be copied raw into a text stream. A model
+ * can be talked into writing anything by words that are held before its camera.
  *
- *     model's text -> valid UTF-8 -> one line without control characters -> no markup, no cue arrow
+ *     model's text -> valid UTF-8, no control characters, no end of it -> messages, metadata, property, signal
+ *                  -> one line                                         -> overlay
+ *                  -> no markup, no cue arrow                          -> text pad
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -11,6 +14,20 @@
 #include <glib.h>
 
 G_BEGIN_DECLS
+
+/** Characters of an answer. What is behind them is left out, and an ellipsis says so. */
+#define GST_FASTVLM_ANSWER_MAX_CHARS 4096
+
+/**
+ * The words as they are, in lines of valid UTF-8.
+ *
+ * What is no UTF-8 becomes U+FFFD. Control characters go, but for tabs and line breaks, which become line
+ * feeds; so do the characters that gst_fastvlm_sanitize_line() drops. No blanks are left at either end.
+ *
+ * @param text  any bytes, or NULL for ""
+ * @return free with g_free()
+ */
+char *gst_fastvlm_sanitize_answer(const char *text);
 
 /**
  * One line of valid UTF-8, for drawing.

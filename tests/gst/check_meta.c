@@ -174,6 +174,26 @@ static void test_meta(void)
     fixture_free(fixture);
 }
 
+/* Words that were held before the camera: the same harmless ones wherever a caption is told. */
+static void test_hostile_words(void)
+{
+    static const char HARMLESS[] = "saw 4 4 4[2J\n<b>&\"'`$(reboot)` --> ok";
+    Fixture *fixture = fixture_new(COMPLETE "max-tokens=5", CAPS);
+    char *property;
+
+    fake.n_tokens = 5;
+    fake.ending = "\x1b[2J\x07\r\n<b>&\"'`$(reboot)` -->\xe2\x80\xae ok\x01";
+    push_frame(fixture, 0xffffff, 0);
+    GstBuffer *out = gst_harness_pull(fixture->harness);
+    g_assert_cmpstr(get_text(get_meta(out), "text"), ==, HARMLESS);
+    g_assert_cmpstr(get_text(wait_caption(fixture, "final"), "text"), ==, HARMLESS);
+    g_object_get(fixture->element, "caption", &property, NULL);
+    g_assert_cmpstr(property, ==, HARMLESS);
+    g_free(property);
+    gst_buffer_unref(out);
+    fixture_free(fixture);
+}
+
 /* Before the first caption there is none. */
 static void test_no_meta_before(void)
 {
@@ -404,6 +424,7 @@ int main(int argc, char **argv)
     g_test_add_func("/message/partials", test_partials);
     g_test_add_func("/message/partials-are-few", test_partials_are_few);
     g_test_add_func("/meta/fields", test_meta);
+    g_test_add_func("/meta/hostile-words", test_hostile_words);
     g_test_add_func("/meta/none-before", test_no_meta_before);
     g_test_add_func("/meta/two-in-a-row", test_two_in_a_row);
     g_test_add_func("/meta/survives", test_meta_survives);

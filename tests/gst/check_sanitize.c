@@ -79,15 +79,82 @@ static void test_cases(void)
     }
 }
 
+/* Words stay as they are, in lines. */
+static void test_answers(void)
+{
+    static const struct {
+        const char *text;
+        const char *answer; /* NULL: the same */
+    } cases[] = {
+        {"", NULL},
+        {"A cat, <b>&\"'$(reboot)`; --> %s \\n", NULL},
+        {"one\n\n\ttwo  three", NULL},
+        {"\xe6\x97\xa5\xe6\x9c\xac oui\xc2\xa0!", NULL},
+        {" \n\x01 a b \t", "a b"},
+        {"one\r\ntwo\rthree\vfour\xc2\x85"
+         "five",
+         "one\ntwo\nthree\nfour\nfive"},
+        {"a\x01\x02\x1b[31mb\x7f\x07", "a[31mb"},
+        {"user\xe2\x80\xaegnp.exe", "usergnp.exe"},
+        {"ok\xff ok", "ok\xef\xbf\xbd ok"},
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char *answer = gst_fastvlm_sanitize_answer(cases[i].text);
+
+        g_test_message("case %" G_GSIZE_FORMAT, i);
+        g_assert_cmpstr(answer, ==, cases[i].answer != NULL ? cases[i].answer : cases[i].text);
+        g_free(answer);
+    }
+}
+
+/* A flood is cut, at a whole character, and says so. */
+static void test_long_answer(void)
+{
+    GString *flood = g_string_new(NULL);
+
+    while (g_utf8_strlen(flood->str, -1) < GST_FASTVLM_ANSWER_MAX_CHARS) {
+        g_string_append(flood, "\xe6\x97\xa5");
+    }
+    char *whole = gst_fastvlm_sanitize_answer(flood->str);
+    char *expected = g_strconcat(flood->str, "\xe2\x80\xa6", NULL);
+
+    g_assert_cmpstr(whole, ==, flood->str);
+    g_string_append(flood, " and so on");
+    char *cut = gst_fastvlm_sanitize_answer(flood->str);
+    char *again = gst_fastvlm_sanitize_answer(cut);
+
+    g_assert_cmpstr(cut, ==, expected);
+    g_assert_cmpstr(again, ==, expected);
+    g_free(whole);
+    g_free(expected);
+    g_free(cut);
+    g_free(again);
+    g_string_free(flood, TRUE);
+}
+
 static void test_null(void)
 {
+    char *answer = gst_fastvlm_sanitize_answer(NULL);
     char *line = gst_fastvlm_sanitize_line(NULL);
     char *safe = gst_fastvlm_sanitize_text(NULL);
 
+    g_assert_cmpstr(answer, ==, "");
     g_assert_cmpstr(line, ==, "");
     g_assert_cmpstr(safe, ==, "");
+    g_free(answer);
     g_free(line);
     g_free(safe);
+}
+
+static void assert_answer(const char *answer)
+{
+    g_assert_true(g_utf8_validate(answer, -1, NULL));
+    for (const char *p = answer; *p != '\0'; p = g_utf8_next_char(p)) {
+        const gunichar c = g_utf8_get_char(p);
+
+        g_assert_true(c == '\n' || c == '\t' || !g_unichar_iscntrl(c));
+    }
 }
 
 static void assert_harmless(const char *safe)
@@ -119,9 +186,12 @@ static void test_any_bytes(void)
                           : (char)g_test_rand_int_range(1, 256);
         }
         text[n] = '\0';
+        char *answer = gst_fastvlm_sanitize_answer(text);
         char *safe = gst_fastvlm_sanitize_text(text);
         char *again = gst_fastvlm_sanitize_text(safe);
 
+        assert_answer(answer);
+        g_free(answer);
         assert_harmless(safe);
         g_assert_cmpstr(again, ==, safe);
         g_free(safe);
@@ -133,6 +203,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sanitize/cases", test_cases);
+    g_test_add_func("/sanitize/answers", test_answers);
+    g_test_add_func("/sanitize/long-answer", test_long_answer);
     g_test_add_func("/sanitize/null", test_null);
     g_test_add_func("/sanitize/any-bytes", test_any_bytes);
     return g_test_run();
