@@ -153,11 +153,10 @@ static const Property properties[] = {
            "What to ask about each sample"),
     STRING(GST_FASTVLM_PROP_PROMPTS, prompts, "prompts", "Prompts", LIVE, NULL,
            "What to ask about each sample instead of `prompt`, one prompt a line or as a "
-           "GstValueArray of "
-           "strings, <\"one\", \"two\">; 16 at most: the picture is encoded once, and each is "
-           "answered with "
-           "its prompt-index; metadata, text and drawing carry the answer to the first (none: "
-           "prompt alone)"),
+           "GstValueArray of strings, for gst-launch-1.0 "
+           "'<(string)one\\ dog?,(string)a\\ cat?>'; "
+           "16 at most: the picture is encoded once, and each is answered with its prompt-index; "
+           "metadata, text and drawing carry the answer to the first (none: prompt alone)"),
     STRING(GST_FASTVLM_PROP_SYSTEM_PROMPT, system_prompt, "system-prompt", "System prompt", LIVE,
            FASTVLM_DEFAULT_SYSTEM_PROMPT, "What the model is told it is"),
     STRING(GST_FASTVLM_PROP_CHOICES, choices, "choices", "Choices", LIVE, NULL,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# gst-launch-1.0 with the plugin as it was built: its option -e, and ^C at any moment. TAP.
+# gst-launch-1.0 with the plugin as it was built: its option -e, ^C at any moment, and several prompts. TAP.
 #
 #     check_launch.sh PLUGIN-DIRECTORY
 #
@@ -57,5 +57,11 @@ interrupted()
         check "all is freed at $when" grep -q 'Freeing pipeline' log
     done
 }
+# As docs/element.md has it.
+timeout 60 gst-launch-1.0 -m videotestsrc num-buffers=1 ! video/x-raw,width=160,height=120 ! \
+    fastvlmcaption resolution=128 max-tokens=6 mode=complete \
+    prompts='<(string)one\ dog?,(string)a\ cat?>' ! fakesink >log 2>&1
+check "prompts of a shell's line are read" grep -q 'final.*one\\ dog?.*prompt-index=(uint)0' log
+check "all of them" grep -q 'final.*a\\ cat?.*prompt-index=(uint)1' log
 echo "1..$n"
 exit $failed
