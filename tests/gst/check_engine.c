@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "gstfastvlmmodels.h"
+#include "gstfastvlmsanitize.h"
 #include "support.h"
 #include "synth.h"
 
@@ -71,7 +72,7 @@ static GstBuffer *make_picture(guint seed, GstClockTime pts)
     return buffer;
 }
 
-/* What the engine by itself says of that picture. */
+/* What the engine by itself says of that picture, without what an element tells of no model. */
 static char *ask_engine(guint seed, double *confidence)
 {
     const FastvlmModelParams model_params = {.n_threads = 1};
@@ -91,7 +92,7 @@ static char *ask_engine(guint seed, double *confidence)
     g_assert_no_error(error);
     fastvlm_session_generate(session, &params, &result, &error);
     g_assert_no_error(error);
-    char *text = g_strdup(result.text);
+    char *text = gst_fastvlm_sanitize_answer(result.text);
     *confidence = result.confidence;
     fastvlm_result_clear(&result);
     gst_buffer_unmap(buffer, &map);

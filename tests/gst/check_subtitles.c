@@ -225,7 +225,9 @@ static void check_file(const char *encoder, gboolean srt, const char *ending)
     play_to_the_end(run);
     g_assert_cmpuint(run->captions->len, ==, 5);
     g_assert_cmpuint(count_frames(run), ==, 125);
-    g_assert_true(g_str_has_suffix(get_caption(run, 4)->text, ending));
+    char *words = gst_fastvlm_sanitize_answer(ending);
+    g_assert_true(g_str_has_suffix(get_caption(run, 4)->text, words));
+    g_free(words);
     char *expected = format_subtitles(run, srt), *found = read_file(run);
     g_assert_cmpstr(found, ==, expected);
     g_free(expected);
