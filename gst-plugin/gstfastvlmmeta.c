@@ -10,9 +10,8 @@
 static const GstFastvlmAnswerField fields[] = {
     {"type", G_TYPE_STRING, AT(type), "`partial`: more will come; `final`; `unchanged`"},
     {"text", G_TYPE_STRING, AT(text),
-     "the model's words so far in UTF-8, at most 4,096 characters, no control characters but tabs "
-     "and "
-     "line feeds"},
+     "the model's words so far in UTF-8, at most 4,096 characters; of control characters only tabs "
+     "and line feeds"},
     {"prompt", G_TYPE_STRING, AT(prompt), "the prompt in force when the caption began"},
     {"pts", G_TYPE_UINT64, AT(pts), "PTS of the frame that the caption is about, ns"},
     {"running-time", G_TYPE_UINT64, AT(running_time), "running time of that frame, ns"},

@@ -2,7 +2,7 @@
  * Text made harmless: what a model wrote, fit to be told and to be copied raw into a text stream. A model
  * can be talked into writing anything by words that are held before its camera.
  *
- *     model's text -> valid UTF-8, no control characters, no end of it -> messages, metadata, property, signal
+ *     model's text -> valid UTF-8, no control characters, not too long -> messages, metadata, property, signal
  *                  -> one line                                         -> overlay
  *                  -> no markup, no cue arrow                          -> text pad
  *

@@ -27,7 +27,7 @@ typedef struct {
     int channel;
     float *out; /* [n_rows, CONV_PIXELS, C], rows `row_step` floats apart */
     ptrdiff_t row_step;
-    int kernel_size;
+    int kernel_size; /* this and what follows: for CONV_WITH_SHAPE */
     int stride;
     int n_rows;
 } FastvlmConvDirect;

@@ -32,7 +32,7 @@ typedef struct {
     int multiplier;  /* 1 or 2 */
     int kernel_size; /* odd */
     int stride;
-    int is_bf16; /* it is for conv_dw_bf16; the kernels do not look */
+    int is_bf16; /* input and weights may be rounded to bf16 */
 } FastvlmConvDw;
 
 /** A rectangle of a convolution's output, and where it goes. */
@@ -51,8 +51,7 @@ typedef struct {
  *
  * conv_dw_f32: a tile of the output. A pixel's bytes do not depend on its tile; tiles of some 16 x 16
  * pixels are the fastest, since what lies around a tile is read as well.
- * conv_dw_bf16: the same, but a tier with an instruction for it may round input and weights to bf16;
- * products are then exact, sums in f32. Tiers without it round nothing.
+ * Where is_bf16 allows it, a tier with an instruction for bf16 may round; products are then exact, sums f32.
  * gelu_bias_f32: x [n_rows, n] = gelu(x + bias [n]), the exact one: v * Phi(v).
  * finish_f32: a product's epilogue, see gemm.h.
  * silu_mul_f32: out [n] = silu(gate [n]) * up [n]; out may be gate.
@@ -74,7 +73,6 @@ typedef struct {
  */
 #define FASTVLM_KERNEL_LIST(X)                                                                     \
     X(void, conv_dw_f32, (const FastvlmConvDw *conv, const FastvlmConvTile *tile))                 \
-    X(void, conv_dw_bf16, (const FastvlmConvDw *conv, const FastvlmConvTile *tile))                \
     X(void, gelu_bias_f32, (float *x, const float *bias, size_t n_rows, size_t n))                 \
     X(void, finish_f32, (const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns)) \
     X(void, silu_mul_f32, (const float *gate, const float *up, float *out, size_t n))              \
@@ -116,7 +114,7 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
     X(gemm_int8, avx_vnni) X(round_rows_int8, avx_vnni) X(gemm_int4, avx_vnni)
 /* clang-format off */
 #define FASTVLM_KERNELS_AVX512(X) \
-    X(conv_dw_f32, avx512) X(conv_dw_bf16, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
+    X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
     X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(sum_exp_f32, avx512) \
     X(dot_f32, avx512) X(axpy_f32, avx512) X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) \
     X(gemm_f32, avx512) X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512) \
@@ -125,7 +123,7 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 #define FASTVLM_KERNELS_AVX512_VNNI(X) \
     X(gemm_int8, avx512_vnni) X(round_rows_int8, avx512_vnni) X(gemm_int4, avx512_vnni)
 #define FASTVLM_KERNELS_AVX512_BF16(X) \
-    X(gemm_bf16, avx512_bf16) X(conv_dw_bf16, avx512_bf16) X(round_rows_bf16, avx512_bf16)
+    X(gemm_bf16, avx512_bf16) X(conv_dw_f32, avx512_bf16) X(round_rows_bf16, avx512_bf16)
 #define FASTVLM_KERNELS_NEON_DOTPROD(X) X(gemm_int8, neon_dotprod) X(gemm_int4, neon_dotprod)
 #define FASTVLM_KERNELS_NEON_BF16(X) X(gemm_bf16, neon_bf16) X(round_rows_bf16, neon_bf16)
 

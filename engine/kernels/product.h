@@ -34,15 +34,21 @@ static inline float fastvlm_bf16_to_f32(uint16_t x)
     return value;
 }
 
-/** To nearest, ties to even; NaN stays NaN. */
-static inline uint16_t fastvlm_bf16_from_f32(float x)
+/**
+ * In the upper half of a word, of which loops make vectors; what the lower half holds means nothing. To
+ * nearest, ties to even; NaN stays NaN.
+ */
+static inline uint32_t fastvlm_bf16_word_from_f32(float x)
 {
     uint32_t bits;
 
     memcpy(&bits, &x, sizeof bits);
-    if (x != x)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return x != x ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+}
+
+static inline uint16_t fastvlm_bf16_from_f32(float x)
+{
+    return (uint16_t)(fastvlm_bf16_word_from_f32(x) >> 16);
 }
 
 #endif

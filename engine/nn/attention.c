@@ -79,20 +79,12 @@ gsize fastvlm_attention_packed_size(const FastvlmAttention *attention)
     return (gsize)attention->n_heads * count_head_words(attention);
 }
 
-/** x as bf16 in the upper half of a word: fastvlm_bf16_from_f32() as the compiler makes vectors of it. */
-static guint32 round_bits(float x)
-{
-    guint32 bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return x != x ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-}
-
 /** Words of `n` pairs of rising k: low [i * step] and high [i * step]. */
 static void pair_bf16(const float *low, const float *high, int n, int step, guint32 *words)
 {
     for (int i = 0; i < n; i++)
-        words[i] = round_bits(low[i * step]) >> 16 | (round_bits(high[i * step]) & 0xffff0000);
+        words[i] = fastvlm_bf16_word_from_f32(low[i * step]) >> 16 |
+                   (fastvlm_bf16_word_from_f32(high[i * step]) & 0xffff0000);
 }
 
 /** Up to 16 words of a row of keys, from unit `unit` of k on; what is behind the row counts as 0. */
@@ -109,7 +101,7 @@ static void get_key_words(const FastvlmAttention *attention, const float *k, int
     k += 2 * unit;
     pair_bf16(k, k + 1, MIN(n_left / 2, PANEL), 2, words);
     if (n_left < 2 * PANEL && n_left % 2)
-        words[n_left / 2] = round_bits(k[n_left - 1]) >> 16;
+        words[n_left / 2] = fastvlm_bf16_word_from_f32(k[n_left - 1]) >> 16;
 }
 
 /** Units unit .. of 16 rows of keys, or `n_rows`: rows become columns. */

@@ -35,8 +35,6 @@ void fastvlm_conv_pixels(const FastvlmKernels *kernels, const FastvlmConvDw *con
                          int n_pixels, float *out)
 {
     const int width = (conv->width - 1) / conv->stride + 1;
-    fastvlm_conv_dw_f32_func *convolve =
-        conv->is_bf16 ? kernels->conv_dw_bf16 : kernels->conv_dw_f32;
     int y = (int)(first / width);
     int x = (int)(first % width);
 
@@ -52,7 +50,7 @@ void fastvlm_conv_pixels(const FastvlmKernels *kernels, const FastvlmConvDw *con
             .row_step = (gsize)width * (gsize)conv->n_channels,
         };
 
-        convolve(conv, &tile);
+        kernels->conv_dw_f32(conv, &tile);
         out += (gsize)n_rows * (gsize)n * (gsize)conv->n_channels;
         n_pixels -= n_rows * n;
         x = 0;

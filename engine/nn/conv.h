@@ -16,7 +16,7 @@ typedef struct {
     int stride;
     float *weight;    /* [kernel_size * kernel_size, n_channels] */
     float *bias;      /* [n_channels] */
-    gboolean is_bf16; /* input and weights may be rounded: see conv_dw_bf16 */
+    gboolean is_bf16; /* input and weights may be rounded: see FastvlmConvDw */
 } FastvlmConv;
 
 /** Side of the output for `size` pixels of input. */

@@ -278,8 +278,6 @@ static inline void our_conv_run(int thread, void *data)
 {
     const OurConv *our = data;
     const int size = our->conv.height / our->conv.stride;
-    fastvlm_conv_dw_f32_func *convolve =
-        our->conv.is_bf16 ? our->kernels->conv_dw_bf16 : our->kernels->conv_dw_f32;
     const int begin = size * thread / BENCH_N_THREADS, end = size * (thread + 1) / BENCH_N_THREADS;
     const size_t row_step = (size_t)size * (size_t)our->conv.n_channels;
 
@@ -293,7 +291,7 @@ static inline void our_conv_run(int thread, void *data)
             .row_step = row_step,
         };
 
-        convolve(&our->conv, &tile);
+        our->kernels->conv_dw_f32(&our->conv, &tile);
     }
 }
 

@@ -39,8 +39,8 @@ static void bench_conv(const FastvlmKernels *kernels, ConvShape shape, int is_bf
     const double seconds = bench_run(our_conv_run, &our);
 
     printf("%-12s %-12s %-17s %4d px, %4d channels %10.1f Gop/s\n",
-           fastvlm_tier_to_string(kernels->tier), is_bf16 ? "conv_dw_bf16" : "conv_dw_f32",
-           shape.what, shape.size, shape.n_channels, 1e-9 * conv_shape_ops(shape) / seconds);
+           fastvlm_tier_to_string(kernels->tier), is_bf16 ? "conv_dw_bf16" : "conv_dw", shape.what,
+           shape.size, shape.n_channels, 1e-9 * conv_shape_ops(shape) / seconds);
     our_conv_free(&our);
 }
 

@@ -35,8 +35,3 @@ void fastvlm_conv_dw_f32_neon(const FastvlmConvDw *conv, const FastvlmConvTile *
 {
     convolve_dw(conv, tile);
 }
-
-void fastvlm_conv_dw_bf16_neon(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
-{
-    fastvlm_conv_dw_f32_neon(conv, tile);
-}

@@ -43,8 +43,3 @@ void fastvlm_conv_dw_f32_scalar(const FastvlmConvDw *conv, const FastvlmConvTile
                 *out++ = convolve(conv, y, x, channel);
     }
 }
-
-void fastvlm_conv_dw_bf16_scalar(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
-{
-    fastvlm_conv_dw_f32_scalar(conv, tile);
-}

@@ -10,7 +10,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "kernels/kernels.h"
-#include "kernels/x86/block.h"
+#include "kernels/x86/finish.h"
 #include "kernels/x86/simd_avx512.h"
 
 #define GELU_DEGREE 5
@@ -95,15 +95,9 @@ void fastvlm_gelu_bias_f32_avx512(float *x, const float *bias, size_t n_rows, si
     }
 }
 
-/** What an epilogue does besides its scale and bias: constants, of which loops are made. */
-typedef struct {
-    int has_gelu;
-    int has_residual;
-} Steps;
-
 /** The first `n` of 16 columns of all rows. */
 static BLOCK void finish_columns(const FastvlmGemm *gemm, int row, int n_rows, int column, size_t n,
-                                 const GeluTable *table, Steps steps)
+                                 const GeluTable *table, FinishSteps steps)
 {
     const FastvlmEpilogue *e = &gemm->epilogue;
     const size_t ldc = gemm->ldc, ldr = e->ldr;
@@ -126,7 +120,7 @@ static BLOCK void finish_columns(const FastvlmGemm *gemm, int row, int n_rows, i
 }
 
 static BLOCK void finish(const FastvlmGemm *gemm, int row, int n_rows, int column, int n_columns,
-                         Steps steps)
+                         FinishSteps steps)
 {
     const GeluTable table = load_gelu_table();
 
@@ -139,14 +133,7 @@ static BLOCK void finish(const FastvlmGemm *gemm, int row, int n_rows, int colum
 void fastvlm_finish_f32_avx512(const FastvlmGemm *gemm, int row, int n_rows, int column,
                                int n_columns)
 {
-    if (gemm->epilogue.gelu && gemm->epilogue.residual)
-        finish(gemm, row, n_rows, column, n_columns, (Steps){1, 1});
-    else if (gemm->epilogue.gelu)
-        finish(gemm, row, n_rows, column, n_columns, (Steps){1, 0});
-    else if (gemm->epilogue.residual)
-        finish(gemm, row, n_rows, column, n_columns, (Steps){0, 1});
-    else
-        finish(gemm, row, n_rows, column, n_columns, (Steps){0, 0});
+    finish_by_steps(gemm, row, n_rows, column, n_columns, finish);
 }
 
 static BLOCK __m512 silu_mul(__m512 gate, __m512 up)

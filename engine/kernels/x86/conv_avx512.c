@@ -32,8 +32,3 @@ void fastvlm_conv_dw_f32_avx512(const FastvlmConvDw *conv, const FastvlmConvTile
 {
     convolve_dw(conv, tile);
 }
-
-void fastvlm_conv_dw_bf16_avx512(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
-{
-    fastvlm_conv_dw_f32_avx512(conv, tile);
-}

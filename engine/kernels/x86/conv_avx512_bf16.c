@@ -180,14 +180,14 @@ static void convolve_part(const Part *part)
     }
 }
 
-void fastvlm_conv_dw_bf16_avx512_bf16(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
+void fastvlm_conv_dw_f32_avx512_bf16(const FastvlmConvDw *conv, const FastvlmConvTile *tile)
 {
     const int first = tile->y0 & ~1;
     const int n_rows = tile->y1 - first < PART_ROWS ? tile->y1 - first : PART_ROWS;
     const int n_pairs = (n_rows + 1) / 2 + PAIRS - 1;
     const int most = (COPY_PIXELS / n_pairs - (TAPS - 1)) / BLOCK_PIXELS * BLOCK_PIXELS;
 
-    if (conv->kernel_size != TAPS || conv->stride != 1 || conv->multiplier != 1 ||
+    if (!conv->is_bf16 || conv->kernel_size != TAPS || conv->stride != 1 || conv->multiplier != 1 ||
         conv->n_channels % CHANNELS != 0) {
         fastvlm_conv_dw_f32_avx512(conv, tile);
         return;
