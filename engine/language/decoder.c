@@ -21,7 +21,6 @@ void fastvlm_decoder_state_clear(FastvlmDecoderState *state)
     g_clear_pointer(&state->normed, fastvlm_free_tensor);
     g_clear_pointer(&state->qkv, fastvlm_free_tensor);
     g_clear_pointer(&state->attended, fastvlm_free_tensor);
-    g_clear_pointer(&state->gate_up, fastvlm_free_tensor);
     g_clear_pointer(&state->gated, fastvlm_free_tensor);
     g_clear_pointer(&state->logits, fastvlm_free_tensor);
     g_clear_pointer(&state->inverse_frequency, fastvlm_free_tensor);
@@ -48,7 +47,6 @@ static gboolean alloc_state(const FastvlmLanguageWeights *weights, int n_rows, i
         {&state->normed, n_padded, (gsize)weights->hidden},
         {&state->qkv, n_padded, (gsize)weights->layers[0].qkv.matrix.n_out},
         {&state->attended, n_padded, (gsize)weights->layers[0].out.matrix.n_in},
-        {&state->gate_up, n_padded, (gsize)weights->layers[0].gate_up.matrix.n_out},
         {&state->gated, n_padded, (gsize)weights->intermediate},
         {&state->logits, (gsize)fastvlm_pad_rows(n_logits), (gsize)weights->vocab_size},
         {&state->inverse_frequency, 1, (gsize)weights->head_dim},
@@ -74,7 +72,7 @@ gboolean fastvlm_decoder_prepare(const FastvlmLanguageWeights *weights, FastvlmC
                                  error) ||
         !fastvlm_linear_reserve(compute, &layer->qkv, n_rows, error) ||
         !fastvlm_linear_reserve(compute, &layer->out, n_rows, error) ||
-        !fastvlm_linear_reserve(compute, &layer->gate_up, n_rows, error) ||
+        !fastvlm_linear_reserve_gated(compute, &layer->gate, n_rows, error) ||
         !fastvlm_linear_reserve(compute, &layer->down, n_rows, error))
         return FALSE;
     if (n_rows <= state->row_capacity && n_logits <= state->logits_capacity)
@@ -204,15 +202,6 @@ static void attend_tile(int item, int worker, void *data)
     fastvlm_attend(&attend);
 }
 
-static void gate_row(int row, int worker, void *data)
-{
-    const DecoderRun *run = data;
-    const gsize n = (gsize)run->weights->intermediate;
-    const float *gate = run->state->gate_up + (gsize)row * 2 * n;
-
-    run->compute->kernels->silu_mul_f32(gate, gate + n, run->state->gated + (gsize)row * n, n);
-}
-
 /** x += linear(branch): `normed` takes the sum and the two change places. */
 static gboolean add_branch(DecoderRun *run, const FastvlmLinear *linear, const float *branch,
                            GError **error)
@@ -252,9 +241,8 @@ static gboolean run_feed_forward(DecoderRun *run, const FastvlmLanguageLayer *la
 
     return fastvlm_norm_run(run->compute, state->x, layer->post_norm, weights->epsilon, run->n_rows,
                             weights->hidden, state->normed, error) &&
-           fastvlm_linear_run(run->compute, &layer->gate_up, state->normed, run->n_rows, NULL,
-                              state->gate_up, error) &&
-           fastvlm_compute_run(run->compute, run->n_rows, gate_row, run, error) &&
+           fastvlm_linear_run_gated(run->compute, &layer->gate, &layer->up, state->normed,
+                                    run->n_rows, state->gated, error) &&
            add_branch(run, &layer->down, state->gated, error);
 }
 

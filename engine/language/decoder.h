@@ -23,7 +23,6 @@ typedef struct {
     float *normed;            /* [padded rows, hidden] */
     float *qkv;               /* [padded rows, qkv width] */
     float *attended;          /* [padded rows, n_heads * head_dim] */
-    float *gate_up;           /* [padded rows, 2 * intermediate] */
     float *gated;             /* [padded rows, intermediate] */
     float *logits;            /* [padded rows of logits, vocab_size] */
     float *inverse_frequency; /* [head_dim / 2] of RoPE */

@@ -87,11 +87,12 @@ static gboolean take_feed_forward(FastvlmReader *reader, const char *prefix,
                                   const FastvlmLanguageWeights *weights, FastvlmMatrixType type,
                                   FastvlmLanguageLayer *layer, GError **error)
 {
-    const Part gate_up[2] = {{"mlp.gate_proj", weights->intermediate, FALSE},
-                             {"mlp.up_proj", weights->intermediate, FALSE}};
+    const Part gate = {"mlp.gate_proj", weights->intermediate, FALSE};
+    const Part up = {"mlp.up_proj", weights->intermediate, FALSE};
     const Part down = {"mlp.down_proj", weights->hidden, FALSE};
 
-    return take_linear(reader, prefix, gate_up, 2, weights->hidden, type, &layer->gate_up, error) &&
+    return take_linear(reader, prefix, &gate, 1, weights->hidden, type, &layer->gate, error) &&
+           take_linear(reader, prefix, &up, 1, weights->hidden, type, &layer->up, error) &&
            take_linear(reader, prefix, &down, 1, weights->intermediate, type, &layer->down, error);
 }
 

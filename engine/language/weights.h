@@ -12,12 +12,13 @@
 #include "nn/linear.h"
 
 typedef struct {
-    float *input_norm;     /* [hidden] */
-    FastvlmLinear qkv;     /* hidden -> (n_heads + 2 n_kv_heads) * head_dim */
-    FastvlmLinear out;     /* n_heads * head_dim -> hidden, no bias */
-    float *post_norm;      /* [hidden] */
-    FastvlmLinear gate_up; /* hidden -> 2 * intermediate, no bias */
-    FastvlmLinear down;    /* intermediate -> hidden, no bias */
+    float *input_norm;  /* [hidden] */
+    FastvlmLinear qkv;  /* hidden -> (n_heads + 2 n_kv_heads) * head_dim */
+    FastvlmLinear out;  /* n_heads * head_dim -> hidden, no bias */
+    float *post_norm;   /* [hidden] */
+    FastvlmLinear gate; /* hidden -> intermediate, no bias */
+    FastvlmLinear up;   /* the same */
+    FastvlmLinear down; /* intermediate -> hidden, no bias */
 } FastvlmLanguageLayer;
 
 /** The embedding [vocab_size, hidden]: rows are read from the checkpoint as they are needed. */

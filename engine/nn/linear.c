@@ -4,7 +4,8 @@
  *
  * A tile's rows fill about half a second-level cache, since they pass every panel of weights again; its
  * columns are as many as keep all threads busy and cancellation quick. Tiles of the same columns
- * follow each other, so that their weights are still in the cache.
+ * follow each other, so that their weights are still in the cache. Gated, a tile goes through both
+ * matrices a few columns at a time, which never leave the cache before they are one.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -16,6 +17,14 @@
 #define COLUMN_GROUP 32                 /* a tile's columns: whole blocks on every tier */
 #define MAX_TILE_MACS ((gint64)1 << 28) /* some 10 ms: how soon a cancellation is heard */
 #define ROUND_TILE_ROWS 24
+#define GATED_FLOATS (32 * 1024) /* of gate, and of up: together in the second-level cache */
+
+G_STATIC_ASSERT(MAX_TILE_ROWS *COLUMN_GROUP <= GATED_FLOATS);
+
+static int divide_up(int a, int b)
+{
+    return (a + b - 1) / b;
+}
 
 /** For rows from `row` and columns from `column` on, with their residual. */
 static FastvlmEpilogue get_epilogue(const FastvlmLinear *linear, int column, const float *residual,
@@ -67,7 +76,8 @@ gboolean fastvlm_linear_reserve(FastvlmCompute *compute, const FastvlmLinear *li
 
 typedef struct {
     const FastvlmCompute *compute;
-    const FastvlmLinear *linear;
+    const FastvlmLinear *linear; /* gated: gate */
+    const FastvlmLinear *up;     /* gated: of the same shape; else NULL */
     const float *x;
     FastvlmRounded rounded;
     const float *residual;
@@ -75,8 +85,17 @@ typedef struct {
     int n_rows;
     int tile_rows;
     int n_row_tiles;
-    int tile_columns;
+    int n_column_tiles;
 } LinearRun;
+
+/** Where the columns of tile `index` begin: whole groups, as even as they go. */
+static int find_column(const LinearRun *run, int index)
+{
+    const int n_out = run->linear->matrix.n_out;
+    const gint64 n_groups = divide_up(n_out, COLUMN_GROUP);
+
+    return MIN((int)(n_groups * index / run->n_column_tiles) * COLUMN_GROUP, n_out);
+}
 
 static void round_tile(int tile, int worker, void *data)
 {
@@ -95,8 +114,8 @@ static void multiply_tile(int item, int worker, void *data)
     const FastvlmMatrix *matrix = &run->linear->matrix;
     const int row = item % run->n_row_tiles * run->tile_rows;
     const int n_rows = MIN(run->tile_rows, run->n_rows - row);
-    const int column = item / run->n_row_tiles * run->tile_columns;
-    const int n_columns = MIN(run->tile_columns, matrix->n_out - column);
+    const int column = find_column(run, item / run->n_row_tiles);
+    const int n_columns = find_column(run, item / run->n_row_tiles + 1) - column;
     const gsize n_in = (gsize)matrix->n_in, n_out = (gsize)matrix->n_out;
     const gsize at = (gsize)row * n_out + (gsize)column;
 
@@ -105,9 +124,36 @@ static void multiply_tile(int item, int worker, void *data)
              run->residual ? run->residual + at : NULL, run->y + at, n_out);
 }
 
-static int divide_up(int a, int b)
+/** These rows and columns of what fastvlm_linear_run_gated() computes. */
+static void multiply_gated(const LinearRun *run, int row, int n_rows, int column, int n_columns,
+                           float *scratch)
 {
-    return (a + b - 1) / b;
+    float *gate = scratch, *up = scratch + GATED_FLOATS; /* [n_rows, n_columns] */
+    const FastvlmKernels *kernels = run->compute->kernels;
+    const gsize n_in = (gsize)run->linear->matrix.n_in, n_out = (gsize)run->linear->matrix.n_out;
+    const FastvlmRounded rounded = fastvlm_rounded_skip(run->rounded, row);
+    const float *x = run->x + (gsize)row * n_in;
+    const gsize ld = (gsize)n_columns;
+
+    multiply(kernels, run->linear, x, n_in, rounded, n_rows, column, n_columns, NULL, gate, ld);
+    multiply(kernels, run->up, x, n_in, rounded, n_rows, column, n_columns, NULL, up, ld);
+    for (gsize i = 0; i < (gsize)n_rows; i++)
+        kernels->silu_mul_f32(gate + i * ld, up + i * ld,
+                              run->y + ((gsize)row + i) * n_out + (gsize)column, ld);
+}
+
+static void multiply_gated_tile(int item, int worker, void *data)
+{
+    const LinearRun *run = data;
+    const int row = item % run->n_row_tiles * run->tile_rows;
+    const int n_rows = MIN(run->tile_rows, run->n_rows - row);
+    const int first = find_column(run, item / run->n_row_tiles);
+    const int end = find_column(run, item / run->n_row_tiles + 1);
+    const int n_at_once = GATED_FLOATS / run->tile_rows / COLUMN_GROUP * COLUMN_GROUP;
+
+    for (int column = first; column < end; column += n_at_once)
+        multiply_gated(run, row, n_rows, column, MIN(n_at_once, end - column),
+                       run->compute->scratch[worker]);
 }
 
 /** Whole row groups of about TILE_BYTES. */
@@ -124,23 +170,23 @@ static int choose_tile_rows(const FastvlmMatrix *matrix, int n_rows)
 static int plan_tiles(LinearRun *run)
 {
     const FastvlmMatrix *matrix = &run->linear->matrix;
-    int n_column_tiles;
     gint64 macs; /* multiply-adds of a tile with all columns */
 
     run->tile_rows = choose_tile_rows(matrix, run->n_rows);
     run->n_row_tiles = divide_up(run->n_rows, run->tile_rows);
-    macs = (gint64)run->tile_rows * matrix->n_out * matrix->n_in;
-    n_column_tiles =
+    macs = (gint64)run->tile_rows * matrix->n_out * matrix->n_in * (run->up ? 2 : 1);
+    run->n_column_tiles =
         MAX(divide_up(N_TILES_WANTED, run->n_row_tiles), (int)(macs / MAX_TILE_MACS) + 1);
-    run->tile_columns =
-        divide_up(divide_up(matrix->n_out, n_column_tiles), COLUMN_GROUP) * COLUMN_GROUP;
-    return run->n_row_tiles * divide_up(matrix->n_out, run->tile_columns);
+    run->n_column_tiles = MIN(run->n_column_tiles, divide_up(matrix->n_out, COLUMN_GROUP));
+    return run->n_row_tiles * run->n_column_tiles;
 }
 
 static gboolean round_rows(LinearRun *run, GError **error)
 {
     const FastvlmMatrix *matrix = &run->linear->matrix;
 
+    g_assert(run->compute->shared_size_bytes >=
+             fastvlm_matrix_count_rounded_bytes(matrix, run->n_rows));
     run->rounded = fastvlm_matrix_bind_rounded(matrix, run->n_rows, run->compute->shared);
     return !fastvlm_matrix_is_rounding(matrix) ||
            fastvlm_compute_run(run->compute, divide_up(run->n_rows, ROUND_TILE_ROWS), round_tile,
@@ -159,8 +205,26 @@ gboolean fastvlm_linear_run(const FastvlmCompute *compute, const FastvlmLinear *
                      .n_rows = n_rows};
     const int n_tiles = plan_tiles(&run);
 
-    g_assert(compute->shared_size_bytes >=
-             fastvlm_matrix_count_rounded_bytes(&linear->matrix, n_rows));
     return round_rows(&run, error) &&
            fastvlm_compute_run(compute, n_tiles, multiply_tile, &run, error);
+}
+
+gboolean fastvlm_linear_reserve_gated(FastvlmCompute *compute, const FastvlmLinear *linear,
+                                      int n_rows, GError **error)
+{
+    return fastvlm_compute_reserve(compute, 2 * GATED_FLOATS, error) &&
+           fastvlm_linear_reserve(compute, linear, n_rows, error);
+}
+
+gboolean fastvlm_linear_run_gated(const FastvlmCompute *compute, const FastvlmLinear *gate,
+                                  const FastvlmLinear *up, const float *x, int n_rows, float *y,
+                                  GError **error)
+{
+    LinearRun run = {
+        .compute = compute, .linear = gate, .up = up, .x = x, .y = y, .n_rows = n_rows};
+    const int n_tiles = plan_tiles(&run);
+
+    g_assert(compute->scratch_size_floats >= 2 * GATED_FLOATS);
+    return round_rows(&run, error) &&
+           fastvlm_compute_run(compute, n_tiles, multiply_gated_tile, &run, error);
 }

@@ -56,4 +56,24 @@ gboolean fastvlm_linear_run(const FastvlmCompute *compute, const FastvlmLinear *
                             const float *x, int n_rows, const float *residual, float *y,
                             GError **error);
 
+/**
+ * Sees to it that `compute` has the memory that fastvlm_linear_run_gated() needs, of which `linear` is
+ * either layer.
+ *
+ * Errors: LIMIT.
+ */
+gboolean fastvlm_linear_reserve_gated(FastvlmCompute *compute, const FastvlmLinear *linear,
+                                      int n_rows, GError **error);
+
+/**
+ * y = SiLU(gate(x)) * up(x), of two layers of the same shape and type: the first half of SwiGLU.
+ *
+ * @param x  [fastvlm_pad_rows(n_rows), n_in]
+ * @param y  [n_rows, n_out], not x
+ * Errors: CANCELLED.
+ */
+gboolean fastvlm_linear_run_gated(const FastvlmCompute *compute, const FastvlmLinear *gate,
+                                  const FastvlmLinear *up, const float *x, int n_rows, float *y,
+                                  GError **error);
+
 #endif

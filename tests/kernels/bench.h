@@ -1,8 +1,8 @@
 /*
  * What kernels are timed with: the model's own shapes, operands for them, threads and a clock.
  *
- * Shapes are those of the encoder at 1024 px and of the 0.5B decoder. A thread each takes half of the
- * rows, or with one row half of the columns.
+ * Shapes are those of the encoder at 1024 px and of the 0.5B decoder. Of a picture's convolution, and of a
+ * product of many rows, a thread each takes half of the rows, otherwise half of the columns, as layers do.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -20,7 +20,8 @@
 
 #define BENCH_N_THREADS 2
 #define BENCH_STRIPE_ROWS 16
-#define BENCH_TILE_ROWS 192 /* about what the layers hand over at once */
+#define BENCH_TILE_ROWS 192  /* about what the layers hand over at once */
+#define BENCH_MANY_ROWS 1024 /* which are enough to be split */
 #ifndef BENCH_SECONDS
 #define BENCH_SECONDS 0.1
 #endif
@@ -29,18 +30,19 @@
 typedef struct {
     const char *what;
     int n_rows, k, n_columns;
+    int is_hidden; /* each tile's result goes where the last one's was, in the cache: a block's hidden rows */
 } GemmShape;
 
 static const GemmShape gemm_shapes[] = {
-    {"stage 0 fc1", 8192, 96, 384},       {"stage 0 fc2", 8192, 384, 96},
-    {"stage 1 fc1", 4096, 192, 768},      {"stage 1 fc2", 4096, 768, 192},
-    {"stage 2 fc1", 2048, 384, 1536},     {"stage 2 fc2", 2048, 1536, 384},
-    {"stage 3 qkv", 1024, 768, 2304},     {"stage 3 fc1", 1024, 768, 3072},
-    {"stage 3 fc2", 1024, 3072, 768},     {"stage 4 fc1", 256, 1536, 6144},
-    {"stage 4 fc2", 256, 6144, 1536},     {"prefill qkv", 280, 896, 1152},
-    {"prefill gate, up", 280, 896, 9728}, {"prefill down", 280, 4864, 896},
-    {"decode gate, up", 1, 896, 9728},    {"decode down", 1, 4864, 896},
-    {"decode head", 1, 896, 65536},
+    {"stage 0 fc1", 8192, 96, 384, 1},       {"stage 0 fc2", 8192, 384, 96, 0},
+    {"stage 1 fc1", 4096, 192, 768, 1},      {"stage 1 fc2", 4096, 768, 192, 0},
+    {"stage 2 fc1", 2048, 384, 1536, 1},     {"stage 2 fc2", 2048, 1536, 384, 0},
+    {"stage 3 qkv", 1024, 768, 2304, 0},     {"stage 3 fc1", 1024, 768, 3072, 0},
+    {"stage 3 fc2", 1024, 3072, 768, 0},     {"stage 4 fc1", 256, 1536, 6144, 0},
+    {"stage 4 fc2", 256, 6144, 1536, 0},     {"prefill qkv", 280, 896, 1152, 0},
+    {"prefill gate, up", 280, 896, 9728, 0}, {"prefill down", 280, 4864, 896, 0},
+    {"decode gate, up", 1, 896, 9728, 0},    {"decode down", 1, 4864, 896, 0},
+    {"decode head", 1, 896, 65536, 0},
 };
 
 typedef struct {
@@ -133,7 +135,7 @@ static inline double bench_run(BenchFunc func, void *data)
     return slowest;
 }
 
-/** A product as our layers do it: rows rounded, then row tiles. */
+/** A product, of rows that are rounded once; and how they are. */
 typedef struct {
     const FastvlmKernels *kernels;
     GemmShape shape;
@@ -155,6 +157,24 @@ static inline size_t our_gemm_units(const OurGemm *our)
                             : FASTVLM_UNITS_INT4(our->shape.k);
 }
 
+/** Half of the rows, or the only one; `data` is an OurGemm. */
+static inline void our_gemm_round(int thread, void *data)
+{
+    const OurGemm *our = data;
+    const size_t k = (size_t)our->shape.k;
+    const int row = our->shape.n_rows > 1 ? our->shape.n_rows * thread / BENCH_N_THREADS : 0;
+    const int end = our->shape.n_rows > 1 ? our->shape.n_rows * (thread + 1) / BENCH_N_THREADS : 1;
+    const float *x = our->x + (size_t)row * k;
+    char *rounded = our->rounded + (size_t)row * FASTVLM_ROUNDED_ROW_BYTES(k);
+
+    if (our->type == 1)
+        our->kernels->round_rows_bf16(x, k, end - row, our->shape.k, rounded);
+    else if (our->type == 2)
+        our->kernels->round_rows_int8(x, k, end - row, our->shape.k, rounded, our->scale_a + row);
+    else if (our->type == 3)
+        our->kernels->round_rows_int4(x, k, end - row, our->shape.k, rounded, our->scale_a + row);
+}
+
 static inline OurGemm our_gemm_new(const FastvlmKernels *kernels, GemmShape shape, int type)
 {
     OurGemm our = {.kernels = kernels, .shape = shape, .type = type};
@@ -168,6 +188,8 @@ static inline OurGemm our_gemm_new(const FastvlmKernels *kernels, GemmShape shap
     our.scale_b = bench_floats(n_columns);
     our.offset_b = (int32_t *)bench_floats(n_columns);
     our.c = bench_floats((size_t)shape.n_rows * (size_t)shape.n_columns);
+    for (int thread = 0; thread < BENCH_N_THREADS; thread++)
+        our_gemm_round(thread, &our);
     return our;
 }
 
@@ -182,7 +204,9 @@ static inline void our_gemm_free(OurGemm *our)
     free(our->c);
 }
 
-static inline void our_gemm_part(OurGemm *our, int row, int n_rows, int column, int n_columns)
+/** Rows and columns of the product, to rows of c from `c_row` on. */
+static inline void our_gemm_part(OurGemm *our, int row, int c_row, int n_rows, int column,
+                                 int n_columns)
 {
     const GemmShape *shape = &our->shape;
     const size_t row_bytes = FASTVLM_ROUNDED_ROW_BYTES(shape->k);
@@ -194,22 +218,13 @@ static inline void our_gemm_part(OurGemm *our, int row, int n_rows, int column, 
         .b = (const uint32_t *)our->b + (size_t)column * our_gemm_units(our),
         .scale_b = our->scale_b + column,
         .offset_b = our->offset_b + column,
-        .c = our->c + (size_t)row * (size_t)shape->n_columns + column,
+        .c = our->c + (size_t)c_row * (size_t)shape->n_columns + column,
         .ldc = (size_t)shape->n_columns,
         .n_rows = n_rows,
         .n_columns = n_columns,
         .k = shape->k,
     };
 
-    if (our->type == 1)
-        our->kernels->round_rows_bf16(x, gemm.lda, n_rows, shape->k,
-                                      our->rounded + (size_t)row * row_bytes);
-    else if (our->type == 2)
-        our->kernels->round_rows_int8(x, gemm.lda, n_rows, shape->k,
-                                      our->rounded + (size_t)row * row_bytes, our->scale_a + row);
-    else if (our->type == 3)
-        our->kernels->round_rows_int4(x, gemm.lda, n_rows, shape->k,
-                                      our->rounded + (size_t)row * row_bytes, our->scale_a + row);
     if (our->type == 0)
         our->kernels->gemm_f32(&gemm);
     else if (our->type == 1)
@@ -224,21 +239,17 @@ static inline void our_gemm_run(int thread, void *data)
 {
     OurGemm *our = data;
     const GemmShape *shape = &our->shape;
+    const int is_split_by_rows = shape->n_rows >= BENCH_MANY_ROWS;
+    const int n_columns =
+        is_split_by_rows ? shape->n_columns : shape->n_columns / BENCH_N_THREADS / 16 * 16;
+    const int column = is_split_by_rows ? 0 : thread * n_columns;
+    const int begin = is_split_by_rows ? shape->n_rows * thread / BENCH_N_THREADS : 0;
+    const int end =
+        is_split_by_rows ? shape->n_rows * (thread + 1) / BENCH_N_THREADS : shape->n_rows;
 
-    if (shape->n_rows == 1) {
-        const int half = shape->n_columns / BENCH_N_THREADS / 16 * 16;
-
-        our_gemm_part(our, 0, 1, thread * half, half);
-        return;
-    }
-    {
-        const int begin = shape->n_rows * thread / BENCH_N_THREADS;
-        const int end = shape->n_rows * (thread + 1) / BENCH_N_THREADS;
-
-        for (int row = begin; row < end; row += BENCH_TILE_ROWS)
-            our_gemm_part(our, row, end - row < BENCH_TILE_ROWS ? end - row : BENCH_TILE_ROWS, 0,
-                          shape->n_columns);
-    }
+    for (int row = begin; row < end; row += BENCH_TILE_ROWS)
+        our_gemm_part(our, row, shape->is_hidden ? begin : row,
+                      end - row < BENCH_TILE_ROWS ? end - row : BENCH_TILE_ROWS, column, n_columns);
 }
 
 typedef struct {

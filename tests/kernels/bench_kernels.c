@@ -1,10 +1,10 @@
 /*
  * The speed of every kernel of every tier this processor runs, at the model's shapes, two threads.
  *
- *     bench_kernels [TIER [gemm|conv|vectors]]
+ *     bench_kernels [TIER [gemm|round|conv|vectors]]
  *
  * Gop/s counts a multiply-add as two. GB/s of a product is its weights alone, once; of a vector kernel
- * what it reads and writes. Rounding of rows is part of a product but in f32.
+ * what it reads and writes. A product's rows are rounded before; what that takes is a line of its own.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -29,6 +29,32 @@ static void bench_gemms(const FastvlmKernels *kernels)
                    shape.k, shape.n_columns,
                    2e-9 * shape.n_rows * shape.k * shape.n_columns / seconds,
                    1e-9 * bytes / seconds);
+            our_gemm_free(&our);
+        }
+}
+
+/** Rounding the rows of the products. GB/s: f32 read and what is written. */
+static void bench_rounding(const FastvlmKernels *kernels)
+{
+    static const struct {
+        const char *name;
+        int type, bytes;
+    } list[] = {{"round_bf16", 1, 2}, {"round_int8", 2, 1}, {"round_int4", 3, 1}};
+
+    for (size_t i = 0; i < sizeof gemm_shapes / sizeof *gemm_shapes; i++)
+        for (size_t j = 0; j < sizeof list / sizeof *list; j++) {
+            const GemmShape shape = gemm_shapes[i];
+            OurGemm our;
+            double seconds;
+
+            if (shape.n_rows == 1)
+                continue;
+            our = our_gemm_new(kernels, shape, list[j].type);
+            seconds = bench_run(our_gemm_round, &our);
+            printf("%-12s %-10s %-17s %5d x %4d %19.2f ms %9.1f GB/s\n",
+                   fastvlm_tier_to_string(kernels->tier), list[j].name, shape.what, shape.n_rows,
+                   shape.k, 1e3 * seconds,
+                   1e-9 * (4 + list[j].bytes) * shape.n_rows * shape.k / seconds);
             our_gemm_free(&our);
         }
 }
@@ -164,6 +190,8 @@ int main(int argc, char **argv)
             continue;
         if (!family || strcmp(family, "gemm") == 0)
             bench_gemms(fastvlm_kernels_get(tier));
+        if (!family || strcmp(family, "round") == 0)
+            bench_rounding(fastvlm_kernels_get(tier));
         if (!family || strcmp(family, "conv") == 0)
             bench_convs(fastvlm_kernels_get(tier));
         if (!family || strcmp(family, "vectors") == 0)
