@@ -19,6 +19,9 @@
 /* Most channels for 7x7 taps: with 8 lanes multiply-adds last longer than reading what is far apart. */
 #define CONV_DIRECT_CHANNELS (CONV_LANES > 8 ? 96 : 192)
 
+/* Most channels for which the next block's pixels are asked for: with more, the processor does so by itself. */
+#define CONV_AHEAD_CHANNELS 96
+
 /** CONV_LANES channels of a block of output, one or two rows of CONV_PIXELS pixels. */
 typedef struct {
     const FastvlmConvDw *conv;
@@ -64,6 +67,19 @@ static CONV_INLINE void add_row_direct(const FastvlmConvDirect *block, FastvlmCo
     }
 }
 
+/** Asks for what the block to the right reads in rows first .. end - 1, which no block above has read. */
+static CONV_INLINE void ask_ahead(const FastvlmConvDirect *block, FastvlmConvShape shape,
+                                  const float *in, ptrdiff_t row_step, int first, int end)
+{
+    const ptrdiff_t step = block->conv->n_channels;
+
+    in += (CONV_PIXELS * shape.stride + shape.kernel_size - 1) * step;
+    for (int row = first; row < end; row++)
+#pragma GCC unroll 16
+        for (int p = 0; p < CONV_PIXELS * shape.stride; p++)
+            __builtin_prefetch(in + row * row_step + p * step);
+}
+
 /** The block's shape as constants. */
 static CONV_INLINE void convolve_direct_shape(const FastvlmConvDirect *block,
                                               FastvlmConvShape shape)
@@ -80,6 +96,8 @@ static CONV_INLINE void convolve_direct_shape(const FastvlmConvDirect *block,
     ConvVector sums[CONV_BLOCK_ROWS][CONV_PIXELS];
     int row = y < 0 ? -y : 0;
 
+    if (conv->n_channels <= CONV_AHEAD_CHANNELS)
+        ask_ahead(block, shape, in, row_step, shape.kernel_size - shape.stride, end);
 #pragma GCC unroll 2
     for (int r = 0; r < shape.n_rows; r++)
 #pragma GCC unroll 8
