@@ -15,12 +15,14 @@
 #define TEXT_COLUMN 14
 #define PAGE_WIDTH 80
 
-/* As "3.9 MB" or "1.52 GB"; free it. */
+#define NO_BREAK "\302\240" /* U+00A0: a blank at which write_row() breaks no line */
+
+/* As "3.9 MB" or "1.52 GB", in one piece; free it. */
 static char *format_size(guint64 n_bytes)
 {
     if (n_bytes >= 1000000000)
-        return g_strdup_printf("%.2f GB", n_bytes / 1e9);
-    return g_strdup_printf("%.1f MB", n_bytes / 1e6);
+        return g_strdup_printf("%.2f" NO_BREAK "GB", n_bytes / 1e9);
+    return g_strdup_printf("%.1f" NO_BREAK "MB", n_bytes / 1e6);
 }
 
 static int get_n_threads(const ModelArguments *arguments)
@@ -153,8 +155,12 @@ static void write_row(const char *name, const char *text)
             column = TEXT_COLUMN;
             first = TRUE;
         }
-        printf("%s%s", first ? "" : " ", *word);
+        char **pieces = g_strsplit(*word, NO_BREAK, -1);
+        char *whole = g_strjoinv(" ", pieces);
+        printf("%s%s", first ? "" : " ", whole);
         column += width + !first;
+        g_free(whole);
+        g_strfreev(pieces);
     }
     g_strfreev(words);
     printf("\n");
@@ -255,9 +261,9 @@ static void report_table(const FastvlmModelInfo *info, const ModelArguments *arg
             1e6,
         info->n_vision_parameters / 1e6, info->n_projector_parameters / 1e6,
         info->n_language_parameters / 1e6);
-    write_row_format("picture",
-                     "%d x %d pixels, %d tokens; or any multiple of 64 up to 4096; fit %s",
-                     info->resolution, info->resolution, side * side, fit_names[info->fit]);
+    write_row_format(
+        "picture", "%d x %d pixels, %d tokens; or any multiple of 64 up to 4096; fit" NO_BREAK "%s",
+        info->resolution, info->resolution, side * side, fit_names[info->fit]);
     write_row_format("encoder", "%d, %d, %d, %d, %d blocks of %d, %d, %d, %d, %d channels",
                      blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], dims[0], dims[1],
                      dims[2], dims[3], dims[4]);
