@@ -124,9 +124,12 @@ static void multiply_tile(int item, int worker, void *data)
              run->residual ? run->residual + at : NULL, run->y + at, n_out);
 }
 
-/** These rows and columns of what fastvlm_linear_run_gated() computes. */
+/**
+ * These rows and columns of what fastvlm_linear_run_gated() computes. Where one matrix ended the next
+ * columns begin: a product asks for the weights behind its own.
+ */
 static void multiply_gated(const LinearRun *run, int row, int n_rows, int column, int n_columns,
-                           float *scratch)
+                           gboolean up_first, float *scratch)
 {
     float *gate = scratch, *up = scratch + GATED_FLOATS; /* [n_rows, n_columns] */
     const FastvlmKernels *kernels = run->compute->kernels;
@@ -135,8 +138,12 @@ static void multiply_gated(const LinearRun *run, int row, int n_rows, int column
     const float *x = run->x + (gsize)row * n_in;
     const gsize ld = (gsize)n_columns;
 
-    multiply(kernels, run->linear, x, n_in, rounded, n_rows, column, n_columns, NULL, gate, ld);
-    multiply(kernels, run->up, x, n_in, rounded, n_rows, column, n_columns, NULL, up, ld);
+    for (int i = 0; i < 2; i++) {
+        const gboolean is_up = (i == 1) != up_first;
+
+        multiply(kernels, is_up ? run->up : run->linear, x, n_in, rounded, n_rows, column,
+                 n_columns, NULL, is_up ? up : gate, ld);
+    }
     for (gsize i = 0; i < (gsize)n_rows; i++)
         kernels->silu_mul_f32(gate + i * ld, up + i * ld,
                               run->y + ((gsize)row + i) * n_out + (gsize)column, ld);
@@ -151,8 +158,10 @@ static void multiply_gated_tile(int item, int worker, void *data)
     const int end = find_column(run, item / run->n_row_tiles + 1);
     const int n_at_once = GATED_FLOATS / run->tile_rows / COLUMN_GROUP * COLUMN_GROUP;
 
-    for (int column = first; column < end; column += n_at_once)
-        multiply_gated(run, row, n_rows, column, MIN(n_at_once, end - column),
+    gboolean up_first = FALSE;
+
+    for (int column = first; column < end; column += n_at_once, up_first = !up_first)
+        multiply_gated(run, row, n_rows, column, MIN(n_at_once, end - column), up_first,
                        run->compute->scratch[worker]);
 }
 
