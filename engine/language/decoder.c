@@ -157,8 +157,8 @@ static void place_row(int row, int worker, void *data)
     for (int head = 0; head < weights->n_kv_heads; head++) {
         const gsize from = (gsize)head * (gsize)head_dim;
 
-        fastvlm_kv_cache_place(part->cache, weights, run->layer, head, position, k + from,
-                               v + from);
+        fastvlm_kv_cache_place(part->cache, weights, run->layer, head, position,
+                               row == part->n_rows - 1, k + from, v + from);
     }
 }
 

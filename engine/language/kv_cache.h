@@ -1,9 +1,9 @@
 /*
- * Keys and values of the positions so far, in f32 or rounded to bf16 when they are placed.
+ * Keys and values of the positions so far, in f32 or rounded to bf16 when they are placed: packed as the
+ * matrices of attention's two products are (kernels/gemm.h).
  *
- *     keys:   for each layer and head [capacity / 16, head_dim, 16]: panels of 16 positions, so that a
- *             query meets 16 keys at once
- *     values: for each layer and head [capacity, head_dim]
+ *     keys:   for each layer and head panels of 16 positions, k is a channel
+ *     values: for each layer and head panels of 16 channels, k is a position
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -12,17 +12,14 @@
 
 #include "language/weights.h"
 
-/** Positions of a panel of keys. */
-#define FASTVLM_KV_PANEL 16
-
 typedef enum { FASTVLM_KV_F32, FASTVLM_KV_BF16 } FastvlmKvType;
 
 /** All zero is an empty cache in f32; `type` may be set while it is empty. */
 typedef struct {
     FastvlmKvType type;
     int n_positions; /* filled */
-    int capacity;    /* positions there is memory for, whole panels */
-    void *keys;
+    int capacity;    /* positions there is memory for, whole panels of keys */
+    void *keys;      /* words */
     void *values;
 } FastvlmKvCache;
 
@@ -41,21 +38,21 @@ void fastvlm_kv_cache_clear(FastvlmKvCache *cache);
 /**
  * Puts key and value [head_dim] of one head where `position` is, within the capacity. Different heads
  * and positions may be placed by several threads at once.
+ *
+ * @param is_last  nothing is placed behind it meanwhile: what shares words with it there becomes 0
  */
 void fastvlm_kv_cache_place(FastvlmKvCache *cache, const FastvlmLanguageWeights *weights, int layer,
-                            int kv_head, int position, const float *key, const float *value);
+                            int kv_head, int position, gboolean is_last, const float *key,
+                            const float *value);
 
-/** The keys of `layer` and `kv_head`: [capacity / 16, head_dim, 16] of the cache's type. */
-const void *fastvlm_kv_cache_get_keys(const FastvlmKvCache *cache,
-                                      const FastvlmLanguageWeights *weights, int layer,
-                                      int kv_head);
+/** The keys of `layer` and `kv_head`: panels, one behind the other, of k = head_dim. */
+const guint32 *fastvlm_kv_cache_get_keys(const FastvlmKvCache *cache,
+                                         const FastvlmLanguageWeights *weights, int layer,
+                                         int kv_head);
 
-/** Its values: [capacity, head_dim] of the cache's type. */
-const void *fastvlm_kv_cache_get_values(const FastvlmKvCache *cache,
-                                        const FastvlmLanguageWeights *weights, int layer,
-                                        int kv_head);
-
-/** Bytes of an element. */
-gsize fastvlm_kv_cache_element_size(const FastvlmKvCache *cache);
+/** Channels channel .. channel + 15 of its values, a panel's first being a multiple of 16. */
+const guint32 *fastvlm_kv_cache_get_values(const FastvlmKvCache *cache,
+                                           const FastvlmLanguageWeights *weights, int layer,
+                                           int kv_head, int channel);
 
 #endif

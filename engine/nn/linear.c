@@ -165,14 +165,14 @@ static void multiply_gated_tile(int item, int worker, void *data)
                        run->compute->scratch[worker]);
 }
 
-/** Whole row groups of about TILE_BYTES. */
+/** Whole row groups of about TILE_BYTES, as even as they go. */
 static int choose_tile_rows(const FastvlmMatrix *matrix, int n_rows)
 {
     static const int element_bytes[FASTVLM_N_MATRIX_TYPES] = {4, 2, 1, 1, 4};
     const int n = TILE_BYTES / (matrix->n_in * element_bytes[matrix->type]);
+    const int most = CLAMP(n, 2 * FASTVLM_ROW_GROUP, MAX_TILE_ROWS);
 
-    return MIN(fastvlm_pad_rows(n_rows),
-               fastvlm_pad_rows(CLAMP(n, 2 * FASTVLM_ROW_GROUP, MAX_TILE_ROWS)));
+    return fastvlm_pad_rows(divide_up(n_rows, divide_up(n_rows, most)));
 }
 
 /** Tiles follow from the shape alone. Returns their number. */
