@@ -13,10 +13,10 @@
 #include <stddef.h>
 
 #include "base/cpu.h"
+#include "kernels/bf16.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_int4.h"
 #include "kernels/picture.h"
-#include "kernels/product.h"
 
 /**
  * A depthwise convolution, or a grouped one with one input and `multiplier` output channels a group:
@@ -58,10 +58,8 @@ typedef struct {
  * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
  * sum_exp_f32: sum of exp(x [n] - max), of which max is not less than any x.
  * dot_f32: sum of a [n] * b [n].
- * axpy_f32: y [n] += a * x [n].
  * rms_norm_f32: out [n] = weight [n] * x * rsqrt(mean(x^2) + epsilon).
  * layer_norm_f32: out [n] = (x - mean) / sqrt(variance + epsilon), no affine part.
- * product_f32, product_bf16: see product.h.
  * gemm_f32, gemm_bf16, gemm_int8: see gemm.h.
  * round_rows_bf16, round_rows_int8: x [n_rows, k], rows ldx floats apart, to what the tier's gemm
  * reads: out [n_rows], rows FASTVLM_ROUNDED_ROW_BYTES(k) apart, aligned to 4 bytes; scale [n_rows].
@@ -79,12 +77,9 @@ typedef struct {
     X(void, softmax_f32, (float *x, size_t n))                                                     \
     X(float, sum_exp_f32, (const float *x, float max, size_t n))                                   \
     X(float, dot_f32, (const float *a, const float *b, size_t n))                                  \
-    X(void, axpy_f32, (float a, const float *x, float *y, size_t n))                               \
     X(void, rms_norm_f32,                                                                          \
       (const float *x, const float *weight, float epsilon, float *out, size_t n))                  \
     X(void, layer_norm_f32, (const float *x, float epsilon, float *out, size_t n))                 \
-    X(void, product_f32, (const FastvlmProduct *product))                                          \
-    X(void, product_bf16, (const FastvlmProduct *product))                                         \
     X(void, gemm_f32, (const FastvlmGemm *gemm))                                                   \
     X(void, gemm_bf16, (const FastvlmGemm *gemm))                                                  \
     X(void, gemm_int8, (const FastvlmGemm *gemm))                                                  \
@@ -116,9 +111,8 @@ const FastvlmKernels *fastvlm_kernels_get(FastvlmTier tier);
 #define FASTVLM_KERNELS_AVX512(X) \
     X(conv_dw_f32, avx512) X(gelu_bias_f32, avx512) X(finish_f32, avx512) \
     X(silu_mul_f32, avx512) X(softmax_f32, avx512) X(sum_exp_f32, avx512) \
-    X(dot_f32, avx512) X(axpy_f32, avx512) X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) \
-    X(gemm_f32, avx512) X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512) \
-    X(product_f32, avx512) X(product_bf16, avx512)
+    X(dot_f32, avx512) X(rms_norm_f32, avx512) X(layer_norm_f32, avx512) \
+    X(gemm_f32, avx512) X(gemm_bf16, avx512) X(gemm_int8, avx512) X(gemm_int4, avx512)
 /* clang-format on */
 #define FASTVLM_KERNELS_AVX512_VNNI(X) \
     X(gemm_int8, avx512_vnni) X(round_rows_int8, avx512_vnni) X(gemm_int4, avx512_vnni)

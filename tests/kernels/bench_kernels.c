@@ -122,13 +122,6 @@ static void run_dot(int thread, void *data)
         vectors->kernels->dot_f32(vectors->x[thread], vectors->y[thread], N_VALUES);
 }
 
-static void run_axpy(int thread, void *data)
-{
-    Vectors *vectors = data;
-
-    vectors->kernels->axpy_f32(1e-9f, vectors->x[thread], vectors->y[thread], N_VALUES);
-}
-
 static void run_rms_norm(int thread, void *data)
 {
     Vectors *vectors = data;
@@ -154,10 +147,9 @@ static void bench_vectors(const FastvlmKernels *kernels)
         BenchFunc func;
         int n_streams; /* of floats, read or written */
     } list[] = {
-        {"gelu_bias", run_gelu, 2},    {"silu_mul", run_silu, 3},
-        {"softmax", run_softmax, 2},   {"sum_exp", run_sum_exp, 1},
-        {"dot", run_dot, 2},           {"axpy", run_axpy, 3},
-        {"rms_norm", run_rms_norm, 2}, {"layer_norm", run_layer_norm, 2},
+        {"gelu_bias", run_gelu, 2},        {"silu_mul", run_silu, 3}, {"softmax", run_softmax, 2},
+        {"sum_exp", run_sum_exp, 1},       {"dot", run_dot, 2},       {"rms_norm", run_rms_norm, 2},
+        {"layer_norm", run_layer_norm, 2},
     };
 
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {

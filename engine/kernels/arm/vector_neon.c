@@ -1,5 +1,5 @@
 /*
- * Dot product, axpy and the two norms, NEON.
+ * Dot product and the two norms, NEON.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -24,19 +24,6 @@ float fastvlm_dot_f32_neon(const float *a, const float *b, size_t n)
     if (i < n)
         sum1 = vfmaq_f32(sum1, load_part_neon(a + i, n - i), load_part_neon(b + i, n - i));
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum0, sum1), vaddq_f32(sum2, sum3)));
-}
-
-void fastvlm_axpy_f32_neon(float a, const float *x, float *y, size_t n)
-{
-    const float32x4_t factor = vdupq_n_f32(a);
-    size_t i = 0;
-
-    for (; i + 4 <= n; i += 4)
-        vst1q_f32(y + i, vfmaq_f32(vld1q_f32(y + i), factor, vld1q_f32(x + i)));
-    if (i < n)
-        store_part_neon(
-            y + i, n - i,
-            vfmaq_f32(load_part_neon(y + i, n - i), factor, load_part_neon(x + i, n - i)));
 }
 
 void fastvlm_rms_norm_f32_neon(const float *x, const float *weight, float epsilon, float *out,

@@ -1,5 +1,5 @@
 /*
- * Dot product, axpy and the two norms, the reference.
+ * Dot product and the two norms, the reference.
  *
  * Sums are kept in eight lanes: as exact as pairwise sums need to be here, and fast enough where no
  * vector tier is.
@@ -25,12 +25,6 @@ float fastvlm_dot_f32_scalar(const float *a, const float *b, size_t n)
     for (size_t i = 0; i < n; i++)
         lanes[i % N_LANES] += a[i] * b[i];
     return sum_lanes(lanes);
-}
-
-void fastvlm_axpy_f32_scalar(float a, const float *x, float *y, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] += a * x[i];
 }
 
 void fastvlm_rms_norm_f32_scalar(const float *x, const float *weight, float epsilon, float *out,

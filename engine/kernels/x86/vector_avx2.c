@@ -1,5 +1,5 @@
 /*
- * Dot product, axpy and the two norms, AVX2.
+ * Dot product and the two norms, AVX2.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -25,23 +25,6 @@ float fastvlm_dot_f32_avx2(const float *a, const float *b, size_t n)
             _mm256_fmadd_ps(_mm256_maskload_ps(a + i, mask), _mm256_maskload_ps(b + i, mask), sum0);
     }
     return sum_avx2(_mm256_add_ps(sum0, sum1));
-}
-
-void fastvlm_axpy_f32_avx2(float a, const float *x, float *y, size_t n)
-{
-    const __m256 factor = _mm256_set1_ps(a);
-    size_t i = 0;
-
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i,
-                         _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
-    if (i < n) {
-        const __m256i mask = tail_mask_avx2(n - i);
-
-        _mm256_maskstore_ps(y + i, mask,
-                            _mm256_fmadd_ps(factor, _mm256_maskload_ps(x + i, mask),
-                                            _mm256_maskload_ps(y + i, mask)));
-    }
 }
 
 void fastvlm_rms_norm_f32_avx2(const float *x, const float *weight, float epsilon, float *out,

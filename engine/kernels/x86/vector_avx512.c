@@ -1,5 +1,5 @@
 /*
- * Dot product, axpy and the two norms, AVX-512.
+ * Dot product and the two norms, AVX-512.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -25,19 +25,6 @@ float fastvlm_dot_f32_avx512(const float *a, const float *b, size_t n)
                                _mm512_maskz_loadu_ps(mask, b + i), sum0);
     }
     return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
-}
-
-void fastvlm_axpy_f32_avx512(float a, const float *x, float *y, size_t n)
-{
-    const __m512 factor = _mm512_set1_ps(a);
-
-    for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 mask = tail_mask_avx512(n - i);
-
-        _mm512_mask_storeu_ps(y + i, mask,
-                              _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(mask, x + i),
-                                              _mm512_maskz_loadu_ps(mask, y + i)));
-    }
 }
 
 void fastvlm_rms_norm_f32_avx512(const float *x, const float *weight, float epsilon, float *out,
