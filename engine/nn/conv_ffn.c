@@ -12,7 +12,7 @@
 
 #define HIDDEN_BYTES (320 * 1024)
 #define MAX_TILE_ROWS (24 * FASTVLM_ROW_GROUP)
-#define MIN_FUSED_ROWS 3000
+#define MIN_FUSED_ROWS 1000
 #define STRIPE_ROWS 4 /* of the picture: two blocks of the convolution's */
 #define N_STRIPES_WANTED 16
 
