@@ -35,4 +35,10 @@ static inline uint16_t fastvlm_bf16_from_f32(float x)
     return (uint16_t)(fastvlm_bf16_word_from_f32(x) >> 16);
 }
 
+/** Two of them in a word, `low` in the low bits: a packed matrix's words, of rising k. */
+static inline uint32_t fastvlm_bf16_pair(float low, float high)
+{
+    return fastvlm_bf16_word_from_f32(low) >> 16 | (fastvlm_bf16_word_from_f32(high) & 0xffff0000);
+}
+
 #endif

@@ -146,11 +146,10 @@ static void place_key(FastvlmKvType type, const float *key, int head_dim, guint3
             memcpy(to + i * PANEL, key + i, sizeof *to);
     else
         for (int i = 0; i < head_dim / 2; i++)
-            to[i * PANEL] = fastvlm_bf16_from_f32(key[2 * i]) |
-                            (guint32)fastvlm_bf16_from_f32(key[2 * i + 1]) << 16;
+            to[i * PANEL] = fastvlm_bf16_pair(key[2 * i], key[2 * i + 1]);
 }
 
-/** `n` channels of a value to a panel's words `to`, of which bf16 takes a half. */
+/** `n` channels of a value to a panel's words `to`, of which bf16 takes the low or the high half. */
 static void place_value(FastvlmKvType type, const float *value, int n, gboolean is_high,
                         gboolean is_last, guint32 *to)
 {
@@ -174,7 +173,7 @@ void fastvlm_kv_cache_place(FastvlmKvCache *cache, const FastvlmLanguageWeights 
     guint32 *keys = find_keys(cache, weights, layer, kv_head) +
                     (gsize)(position / PANEL) * count_key_words(cache, weights, 1) +
                     (gsize)(position % PANEL);
-    const gsize unit = cache->type == FASTVLM_KV_BF16 ? (gsize)position / 2 : (gsize)position;
+    const gsize unit = count_units(cache, position + 1) - 1;
 
     place_key(cache->type, key, head_dim, keys);
     for (int channel = 0; channel < head_dim; channel += PANEL)

@@ -83,8 +83,7 @@ gsize fastvlm_attention_packed_size(const FastvlmAttention *attention)
 static void pair_bf16(const float *low, const float *high, int n, int step, guint32 *words)
 {
     for (int i = 0; i < n; i++)
-        words[i] = fastvlm_bf16_word_from_f32(low[i * step]) >> 16 |
-                   (fastvlm_bf16_word_from_f32(high[i * step]) & 0xffff0000);
+        words[i] = fastvlm_bf16_pair(low[i * step], high[i * step]);
 }
 
 /** Up to 16 words of a row of keys, from unit `unit` of k on; what is behind the row counts as 0. */
@@ -101,7 +100,7 @@ static void get_key_words(const FastvlmAttention *attention, const float *k, int
     k += 2 * unit;
     pair_bf16(k, k + 1, MIN(n_left / 2, PANEL), 2, words);
     if (n_left < 2 * PANEL && n_left % 2)
-        words[n_left / 2] = fastvlm_bf16_word_from_f32(k[n_left - 1]) >> 16;
+        words[n_left / 2] = fastvlm_bf16_pair(k[n_left - 1], 0.0f);
 }
 
 /** Units unit .. of 16 rows of keys, or `n_rows`: rows become columns. */

@@ -19,7 +19,7 @@
 #define ROUND_TILE_ROWS 24
 #define GATED_FLOATS (32 * 1024) /* of gate, and of up: together in the second-level cache */
 
-G_STATIC_ASSERT(MAX_TILE_ROWS *COLUMN_GROUP <= GATED_FLOATS);
+G_STATIC_ASSERT(GATED_FLOATS >= MAX_TILE_ROWS * COLUMN_GROUP);
 
 static int divide_up(int a, int b)
 {
@@ -97,6 +97,25 @@ static int find_column(const LinearRun *run, int index)
     return MIN((int)(n_groups * index / run->n_column_tiles) * COLUMN_GROUP, n_out);
 }
 
+/** What an item of a run computes. */
+typedef struct {
+    int row, n_rows;
+    int column, n_columns;
+} Tile;
+
+static Tile find_tile(const LinearRun *run, int item)
+{
+    const int row = item % run->n_row_tiles * run->tile_rows;
+    const int column = find_column(run, item / run->n_row_tiles);
+
+    return (Tile){
+        .row = row,
+        .n_rows = MIN(run->tile_rows, run->n_rows - row),
+        .column = column,
+        .n_columns = find_column(run, item / run->n_row_tiles + 1) - column,
+    };
+}
+
 static void round_tile(int tile, int worker, void *data)
 {
     const LinearRun *run = data;
@@ -111,58 +130,49 @@ static void round_tile(int tile, int worker, void *data)
 static void multiply_tile(int item, int worker, void *data)
 {
     const LinearRun *run = data;
-    const FastvlmMatrix *matrix = &run->linear->matrix;
-    const int row = item % run->n_row_tiles * run->tile_rows;
-    const int n_rows = MIN(run->tile_rows, run->n_rows - row);
-    const int column = find_column(run, item / run->n_row_tiles);
-    const int n_columns = find_column(run, item / run->n_row_tiles + 1) - column;
-    const gsize n_in = (gsize)matrix->n_in, n_out = (gsize)matrix->n_out;
-    const gsize at = (gsize)row * n_out + (gsize)column;
+    const Tile tile = find_tile(run, item);
+    const gsize n_in = (gsize)run->linear->matrix.n_in, n_out = (gsize)run->linear->matrix.n_out;
+    const gsize at = (gsize)tile.row * n_out + (gsize)tile.column;
 
-    multiply(run->compute->kernels, run->linear, run->x + (gsize)row * n_in, n_in,
-             fastvlm_rounded_skip(run->rounded, row), n_rows, column, n_columns,
+    multiply(run->compute->kernels, run->linear, run->x + (gsize)tile.row * n_in, n_in,
+             fastvlm_rounded_skip(run->rounded, tile.row), tile.n_rows, tile.column, tile.n_columns,
              run->residual ? run->residual + at : NULL, run->y + at, n_out);
 }
 
-/**
- * These rows and columns of what fastvlm_linear_run_gated() computes. Where one matrix ended the next
- * columns begin: a product asks for the weights behind its own.
- */
-static void multiply_gated(const LinearRun *run, int row, int n_rows, int column, int n_columns,
-                           gboolean up_first, float *scratch)
+/** A tile of what fastvlm_linear_run_gated() computes, small enough for `scratch`. */
+static void multiply_gated(const LinearRun *run, Tile tile, gboolean up_first, float *scratch)
 {
-    float *gate = scratch, *up = scratch + GATED_FLOATS; /* [n_rows, n_columns] */
+    const FastvlmLinear *const linears[2] = {run->linear, run->up};
+    float *const results[2] = {scratch, scratch + GATED_FLOATS}; /* [n_rows, n_columns] */
     const FastvlmKernels *kernels = run->compute->kernels;
     const gsize n_in = (gsize)run->linear->matrix.n_in, n_out = (gsize)run->linear->matrix.n_out;
-    const FastvlmRounded rounded = fastvlm_rounded_skip(run->rounded, row);
-    const float *x = run->x + (gsize)row * n_in;
-    const gsize ld = (gsize)n_columns;
+    const gsize ld = (gsize)tile.n_columns;
 
     for (int i = 0; i < 2; i++) {
-        const gboolean is_up = (i == 1) != up_first;
+        const int j = up_first ? 1 - i : i;
 
-        multiply(kernels, is_up ? run->up : run->linear, x, n_in, rounded, n_rows, column,
-                 n_columns, NULL, is_up ? up : gate, ld);
+        multiply(kernels, linears[j], run->x + (gsize)tile.row * n_in, n_in,
+                 fastvlm_rounded_skip(run->rounded, tile.row), tile.n_rows, tile.column,
+                 tile.n_columns, NULL, results[j], ld);
     }
-    for (gsize i = 0; i < (gsize)n_rows; i++)
-        kernels->silu_mul_f32(gate + i * ld, up + i * ld,
-                              run->y + ((gsize)row + i) * n_out + (gsize)column, ld);
+    for (gsize i = 0; i < (gsize)tile.n_rows; i++)
+        kernels->silu_mul_f32(results[0] + i * ld, results[1] + i * ld,
+                              run->y + ((gsize)tile.row + i) * n_out + (gsize)tile.column, ld);
 }
 
+/** Goes on in the matrix where the columns before have ended: a product asks for the weights behind its own. */
 static void multiply_gated_tile(int item, int worker, void *data)
 {
     const LinearRun *run = data;
-    const int row = item % run->n_row_tiles * run->tile_rows;
-    const int n_rows = MIN(run->tile_rows, run->n_rows - row);
-    const int first = find_column(run, item / run->n_row_tiles);
-    const int end = find_column(run, item / run->n_row_tiles + 1);
     const int n_at_once = GATED_FLOATS / run->tile_rows / COLUMN_GROUP * COLUMN_GROUP;
-
+    Tile tile = find_tile(run, item);
+    const int end = tile.column + tile.n_columns;
     gboolean up_first = FALSE;
 
-    for (int column = first; column < end; column += n_at_once, up_first = !up_first)
-        multiply_gated(run, row, n_rows, column, MIN(n_at_once, end - column), up_first,
-                       run->compute->scratch[worker]);
+    for (; tile.column < end; tile.column += n_at_once, up_first = !up_first) {
+        tile.n_columns = MIN(n_at_once, end - tile.column);
+        multiply_gated(run, tile, up_first, run->compute->scratch[worker]);
+    }
 }
 
 /** Whole row groups of about TILE_BYTES, as even as they go. */

@@ -104,10 +104,9 @@ gboolean fastvlm_matrix_take(FastvlmMatrix *matrix, FastvlmMatrixType type, int 
 static void round_row_bf16(const float *row, int n, guint32 *to)
 {
     for (int i = 0; i < n / 2; i++)
-        to[i] = fastvlm_bf16_from_f32(row[2 * i]) | (guint32)fastvlm_bf16_from_f32(row[2 * i + 1])
-                                                        << 16;
+        to[i] = fastvlm_bf16_pair(row[2 * i], row[2 * i + 1]);
     if (n % 2)
-        to[n / 2] = fastvlm_bf16_from_f32(row[n - 1]);
+        to[n / 2] = fastvlm_bf16_pair(row[n - 1], 0.0f);
 }
 
 /**

@@ -31,9 +31,10 @@ typedef struct {
 static float *make_rows(gsize width, double largest, guint32 seed)
 {
     GRand *random = g_rand_new_with_seed(seed);
-    float *rows = g_new(float, N_ROWS *width);
+    const gsize n = N_ROWS * width;
+    float *rows = g_new(float, n);
 
-    for (gsize i = 0; i < N_ROWS * width; i++)
+    for (gsize i = 0; i < n; i++)
         rows[i] = (float)g_rand_double_range(random, -largest, largest);
     g_rand_free(random);
     return rows;
@@ -47,18 +48,18 @@ static void fill_with_nan(void *words, gsize n)
 
 static void reserve(FastvlmKvCache *cache, const Fixture *fixture, int n_kept, int n_positions)
 {
-    const gsize per_position = N_LAYERS * fixture->kv_width;
-    const int before = cache->capacity;
+    const gsize n_panels = (gsize)(fixture->weights.head_dim + 15) / 16;
+    const gboolean is_new = cache->capacity == 0;
+    gsize n_words; /* of a channel of one head, in all layers */
     GError *error = NULL;
 
     fastvlm_kv_cache_reserve(cache, &fixture->weights, n_kept, n_positions, &error);
     g_assert_no_error(error);
-    if (before > 0)
-        return;
-    fill_with_nan(cache->keys,
-                  per_position * (gsize)cache->capacity / (cache->type == FASTVLM_KV_BF16 ? 2 : 1));
-    fill_with_nan(cache->values,
-                  per_position * (gsize)cache->capacity / (cache->type == FASTVLM_KV_BF16 ? 2 : 1));
+    n_words = (gsize)cache->capacity * N_LAYERS / (cache->type == FASTVLM_KV_BF16 ? 2 : 1);
+    if (is_new) {
+        fill_with_nan(cache->keys, n_words * fixture->kv_width);
+        fill_with_nan(cache->values, n_words * 16 * n_panels * (gsize)fixture->weights.n_kv_heads);
+    }
 }
 
 static void place(FastvlmKvCache *cache, const Fixture *fixture, int row, gboolean is_last)
