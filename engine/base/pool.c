@@ -39,10 +39,11 @@
 #define SPIN_US 80
 #define N_PAUSES 64 /* between two looks at the clock: one to three microseconds */
 
+#define CACHE_LINE 64 /* bytes: what threads wait for each other's writes by */
+
 /* A thread's share of a run's items: the first that is left, and in the upper half the end. */
 typedef struct {
-    atomic_ullong left;
-    char apart[64 - sizeof(atomic_ullong)]; /* or threads wait for each other's cache lines */
+    _Alignas(CACHE_LINE) atomic_ullong left;
 } Share;
 
 typedef struct {
@@ -55,12 +56,14 @@ struct _FastvlmPool {
     FastvlmTurn turn; /* held for the length of a run, or longer */
     gint64 slice_us;  /* of the turn, 0: not shared; whose turn it is */
 
-    atomic_uint state;
-    Share shares[FASTVLM_POOL_MAX_THREADS];
-    int n_items; /* this and what follows: written by the caller while the run is closed */
+    /* In one line, so that who has seen `state` has the others. They and the shares are written by the
+     * caller while the run is closed. */
+    _Alignas(CACHE_LINE) atomic_uint state;
+    int n_items;
     FastvlmPoolFunc func;
     void *data;
     const gint *cancel;
+    Share shares[FASTVLM_POOL_MAX_THREADS];
 
     pthread_mutex_t lock; /* for sleeping only */
     pthread_cond_t wake;
@@ -102,9 +105,9 @@ static gboolean may_spin(const FastvlmPool *pool)
     return pool->n_threads <= pool->n_cpus && atomic_load(&n_awake) <= pool->n_cpus;
 }
 
-static gboolean is_cancelled(const FastvlmPool *pool)
+static gboolean is_cancelled(const gint *cancel)
 {
-    return pool->cancel && g_atomic_int_get(pool->cancel);
+    return cancel && g_atomic_int_get(cancel);
 }
 
 /** The items in equal shares of neighbours. */
@@ -113,8 +116,9 @@ static void share_items(FastvlmPool *pool)
     const guint64 n_items = (guint64)pool->n_items, n_threads = (guint64)pool->n_threads;
 
     for (guint64 i = 0; i < n_threads; i++)
-        atomic_store(&pool->shares[i].left,
-                     i * n_items / n_threads | (i + 1) * n_items / n_threads << 32);
+        atomic_store_explicit(&pool->shares[i].left,
+                              i * n_items / n_threads | (i + 1) * n_items / n_threads << 32,
+                              memory_order_relaxed); /* opening the run tells of it */
 }
 
 /** The first item of a share or, for another thread than its own, the last; -1 where none is left. */
@@ -140,7 +144,7 @@ static void take_items(FastvlmPool *pool, int worker)
         Share *share = &pool->shares[(worker + i) % pool->n_threads];
         int item;
 
-        while (!is_cancelled(pool) && (item = take_item(share, i == 0)) >= 0)
+        while (!is_cancelled(pool->cancel) && (item = take_item(share, i == 0)) >= 0)
             pool->func(item, worker, pool->data);
     }
 }
@@ -257,7 +261,7 @@ static gboolean start_workers(FastvlmPool *pool, GError **error)
 
 FastvlmPool *fastvlm_pool_new(int n_threads, int nice, GError **error)
 {
-    FastvlmPool *pool = g_new0(FastvlmPool, 1);
+    FastvlmPool *pool = g_aligned_alloc0(1, sizeof *pool, CACHE_LINE);
 
     fastvlm_turn_init(&pool->turn);
     pthread_mutex_init(&pool->lock, NULL);
@@ -285,7 +289,7 @@ void fastvlm_pool_free(FastvlmPool *pool)
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->wake);
     pthread_cond_destroy(&pool->done);
-    g_free(pool);
+    g_aligned_free(pool);
 }
 
 int fastvlm_pool_get_n_threads(const FastvlmPool *pool)
@@ -337,25 +341,26 @@ static void close_run(FastvlmPool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-/** This thread's turn it is. */
+/** This thread's turn it is. A single item is nobody else's business. */
 static gboolean run_items(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, void *data,
                           const gint *cancel)
 {
-    const gboolean is_shared = n_items > 1 && pool->n_started > 0;
-
+    if (n_items == 1) {
+        if (!is_cancelled(cancel))
+            func(0, pool->n_threads - 1, data);
+        return !is_cancelled(cancel);
+    }
     pool->n_items = n_items;
     pool->func = func;
     pool->data = data;
     pool->cancel = cancel;
     share_items(pool);
     atomic_fetch_add(&n_awake, 1);
-    if (is_shared)
-        open_run(pool);
+    open_run(pool);
     take_items(pool, pool->n_threads - 1);
-    if (is_shared)
-        close_run(pool);
+    close_run(pool);
     atomic_fetch_sub(&n_awake, 1);
-    return !is_cancelled(pool);
+    return !is_cancelled(cancel);
 }
 
 /** Others may hold the pool meanwhile, in slices of their own. */

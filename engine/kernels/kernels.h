@@ -57,6 +57,7 @@ typedef struct {
  * silu_mul_f32: out [n] = silu(gate [n]) * up [n]; out may be gate.
  * softmax_f32: x [n] = exp(x - max) / sum. n >= 1.
  * sum_exp_f32: sum of exp(x [n] - max), of which max is not less than any x.
+ * largest_f32: the largest of x [n], NaN where one is not finite. n >= 1.
  * dot_f32: sum of a [n] * b [n].
  * rms_norm_f32: out [n] = weight [n] * x * rsqrt(mean(x^2) + epsilon).
  * layer_norm_f32: out [n] = (x - mean) / sqrt(variance + epsilon), no affine part.
@@ -76,6 +77,7 @@ typedef struct {
     X(void, silu_mul_f32, (const float *gate, const float *up, float *out, size_t n))              \
     X(void, softmax_f32, (float *x, size_t n))                                                     \
     X(float, sum_exp_f32, (const float *x, float max, size_t n))                                   \
+    X(float, largest_f32, (const float *x, size_t n))                                              \
     X(float, dot_f32, (const float *a, const float *b, size_t n))                                  \
     X(void, rms_norm_f32,                                                                          \
       (const float *x, const float *weight, float epsilon, float *out, size_t n))                  \

@@ -8,8 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define N_LANES 8
-#define SUM_BLOCK 4096 /* so many are summed in single precision */
+#define BLOCK 4096 /* so many are summed in single precision, and searched at once */
 
 typedef struct {
     int id;
@@ -28,36 +27,25 @@ static double draw(guint64 *state)
     return (double)(z >> 11) * 0x1p-53;
 }
 
-/** The first of the largest; -1 where one is not finite. In lanes, which compilers make vectors of. */
-static int find_largest(const float *logits, int n)
+/** The id of the first of the largest; -1 where one is not finite. */
+static int find_best(const FastvlmKernels *kernels, const float *logits, int n)
 {
-    float largest[N_LANES], nothing[N_LANES] = {0}; /* x * 0 is 0, or NaN */
-    int i = 0;
+    float largest = -INFINITY;
+    int best = -1;
 
-    if (n <= 0)
-        return -1;
-    for (int lane = 0; lane < N_LANES; lane++)
-        largest[lane] = logits[0];
-    for (; i + N_LANES <= n; i += N_LANES)
-        for (int lane = 0; lane < N_LANES; lane++) {
-            const float x = logits[i + lane];
+    for (int i = 0; i < n; i += BLOCK) {
+        const float candidate = kernels->largest_f32(logits + i, (size_t)MIN(BLOCK, n - i));
 
-            largest[lane] = x > largest[lane] ? x : largest[lane];
-            nothing[lane] += x * 0.0f;
+        if (isnan(candidate))
+            return -1;
+        if (candidate > largest) {
+            largest = candidate;
+            best = i;
         }
-    for (; i < n; i++) {
-        largest[0] = logits[i] > largest[0] ? logits[i] : largest[0];
-        nothing[0] += logits[i] * 0.0f;
     }
-    for (int lane = 1; lane < N_LANES; lane++) {
-        largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
-        nothing[0] += nothing[lane];
-    }
-    if (nothing[0] != 0.0f)
-        return -1;
-    for (i = 0; logits[i] != largest[0]; i++)
-        continue;
-    return i;
+    while (best >= 0 && logits[best] != largest)
+        best++;
+    return best;
 }
 
 /** log of the sum of exp(logit - largest). */
@@ -65,8 +53,8 @@ static double log_sum(const FastvlmKernels *kernels, const float *logits, int n,
 {
     double sum = 0.0;
 
-    for (int i = 0; i < n; i += SUM_BLOCK)
-        sum += (double)kernels->sum_exp_f32(logits + i, largest, (size_t)MIN(SUM_BLOCK, n - i));
+    for (int i = 0; i < n; i += BLOCK)
+        sum += (double)kernels->sum_exp_f32(logits + i, largest, (size_t)MIN(BLOCK, n - i));
     return log(sum);
 }
 
@@ -119,7 +107,7 @@ static int choose_randomly(FastvlmSampler *sampler, const float *logits, int n, 
 int fastvlm_sampler_choose(FastvlmSampler *sampler, const float *logits, int n,
                            double *log_probability)
 {
-    const int best = find_largest(logits, n);
+    const int best = find_best(sampler->kernels, logits, n);
     int chosen = best;
 
     if (best < 0)
@@ -134,7 +122,7 @@ int fastvlm_sampler_choose(FastvlmSampler *sampler, const float *logits, int n,
 gboolean fastvlm_sampler_log_total(const FastvlmKernels *kernels, const float *logits, int n,
                                    double *log_total)
 {
-    const int best = find_largest(logits, n);
+    const int best = find_best(kernels, logits, n);
 
     if (best < 0)
         return FALSE;

@@ -114,6 +114,13 @@ static void run_sum_exp(int thread, void *data)
     vectors->sink[thread] = vectors->kernels->sum_exp_f32(vectors->x[thread], 1.0f, N_VALUES);
 }
 
+static void run_largest(int thread, void *data)
+{
+    Vectors *vectors = data;
+
+    vectors->sink[thread] = vectors->kernels->largest_f32(vectors->x[thread], N_VALUES);
+}
+
 static void run_dot(int thread, void *data)
 {
     Vectors *vectors = data;
@@ -147,9 +154,10 @@ static void bench_vectors(const FastvlmKernels *kernels)
         BenchFunc func;
         int n_streams; /* of floats, read or written */
     } list[] = {
-        {"gelu_bias", run_gelu, 2},        {"silu_mul", run_silu, 3}, {"softmax", run_softmax, 2},
-        {"sum_exp", run_sum_exp, 1},       {"dot", run_dot, 2},       {"rms_norm", run_rms_norm, 2},
-        {"layer_norm", run_layer_norm, 2},
+        {"gelu_bias", run_gelu, 2},    {"silu_mul", run_silu, 3},
+        {"softmax", run_softmax, 2},   {"sum_exp", run_sum_exp, 1},
+        {"largest", run_largest, 1},   {"dot", run_dot, 2},
+        {"rms_norm", run_rms_norm, 2}, {"layer_norm", run_layer_norm, 2},
     };
 
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {

@@ -263,6 +263,31 @@ static void check_sum_exp(size_t n, float scale)
         fail("sum_exp_f32", "is off by a share of", difference);
 }
 
+static void check_largest(size_t n)
+{
+    static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    float *x = prepare(&input, n, 1.0f);
+    float expected_largest = x[0], largest;
+
+    for (size_t i = 1; i < n; i++)
+        expected_largest = fmaxf(expected_largest, x[i]);
+    largest = tier->largest_f32(x, n);
+    if (largest != expected_largest)
+        fail("largest_f32", "differs by", (double)largest - (double)expected_largest);
+    for (size_t i = 0; i < n; i++)
+        x[i] = -1.0f - fabsf(x[i]);
+    x[n / 2] = -0.5f;
+    if (tier->largest_f32(x, n) != -0.5f)
+        fail("largest_f32", "of negative ones is", (double)tier->largest_f32(x, n));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        x[n - 1 - i % n] = bad[i];
+        if (!isnan(tier->largest_f32(x, n)))
+            fail("largest_f32", "is, with one that is not finite,",
+                 (double)tier->largest_f32(x, n));
+        x[n - 1 - i % n] = 0.0f;
+    }
+}
+
 static void check_vectors(size_t n)
 {
     const float *x = prepare(&input, n, 1.0f);
@@ -284,6 +309,7 @@ static void check_rows(void)
 {
     for (size_t n = 1; n <= 130; n += n < 20 ? 1 : step) {
         check_vectors(n);
+        check_largest(n);
         for (float scale = 0.5f; scale <= 64.0f; scale *= 2.0f * (float)(step * step)) {
             check_gelu(3, n, scale);
             check_silu(n, scale);
@@ -292,6 +318,7 @@ static void check_rows(void)
         }
     }
     check_vectors(1009);
+    check_largest(4097);
     check_vectors(4864);
     check_softmax(1023, 10.0f);
     check_sum_exp(4096, 10.0f);

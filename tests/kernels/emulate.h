@@ -291,30 +291,6 @@ EMULATED EmulatedSi emulate_maskz_mov_epi16(__mmask32 mask, EmulatedSi v)
 }
 #define _mm512_maskz_mov_epi16 emulate_maskz_mov_epi16
 
-/** To an integer, to nearest even: all that our kernels ask of it. */
-EMULATED EmulatedPs emulate_round_ps(EmulatedPs v)
-{
-    enum { mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
-
-    return (EmulatedPs){{_mm256_round_ps(v.half[0], mode), _mm256_round_ps(v.half[1], mode)}};
-}
-#undef _mm512_roundscale_ps
-#define _mm512_roundscale_ps(v, mode)                                                \
-    ((mode) == (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC) ? emulate_round_ps(v) \
-                                                               : emulate_set1_ps(NAN))
-
-EMULATED EmulatedPs emulate_scalef_ps(EmulatedPs v, EmulatedPs exponent)
-{
-    float lanes[16], exponents[16];
-
-    memcpy(lanes, &v, sizeof lanes);
-    memcpy(exponents, &exponent, sizeof exponents);
-    for (int i = 0; i < 16; i++)
-        lanes[i] = ldexpf(lanes[i], (int)floorf(exponents[i]));
-    return emulate_loadu_ps(lanes);
-}
-#define _mm512_scalef_ps emulate_scalef_ps
-
 EMULATED float emulate_reduce_add_ps(EmulatedPs v)
 {
     float lanes[16], sum = 0.0f;

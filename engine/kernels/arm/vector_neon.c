@@ -1,12 +1,18 @@
 /*
- * Dot product and the two norms, NEON.
+ * The largest, dot product and the two norms, NEON.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <math.h>
 
 #include "kernels/kernels.h"
+#include "kernels/largest.h"
 #include "kernels/arm/simd_neon.h"
+
+float fastvlm_largest_f32_neon(const float *x, size_t n)
+{
+    return find_largest(x, n);
+}
 
 float fastvlm_dot_f32_neon(const float *a, const float *b, size_t n)
 {

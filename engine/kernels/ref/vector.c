@@ -1,5 +1,5 @@
 /*
- * Dot product and the two norms, the reference.
+ * The largest, dot product and the two norms, the reference.
  *
  * Sums are kept in eight lanes: as exact as pairwise sums need to be here, and fast enough where no
  * vector tier is.
@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "kernels/kernels.h"
+#include "kernels/largest.h"
 
 #define N_LANES 8
 
@@ -16,6 +17,11 @@ static float sum_lanes(const float lanes[N_LANES])
 {
     return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
            ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+float fastvlm_largest_f32_scalar(const float *x, size_t n)
+{
+    return find_largest(x, n);
 }
 
 float fastvlm_dot_f32_scalar(const float *a, const float *b, size_t n)

@@ -34,28 +34,35 @@ static inline void store_part_avx512(float *to, size_t n, __m512 v)
 }
 
 /**
- * exp(x), within 2 ulp, for x clamped to [-87, 88]: x = k ln 2 + r with |r| <= ln 2 / 2, then
- * 2^k times Taylor's polynomial of degree 7 in r (its remainder is under 5e-9). ln 2 is split in two
- * (Cody and Waite), so that k ln 2 is exact where it matters.
+ * exp(x), within 2 ulp, for x clamped to [-87, 88]: x = k ln 2 / 16 + r with |r| <= ln 2 / 32, then
+ * 2^(k / 16) times Taylor's polynomial of degree 3 in r (its remainder is under 1e-8). The fraction of
+ * k / 16 is looked up, its whole part goes to the exponent. ln 2 / 16 is split in two (Cody and Waite),
+ * so that its multiples are exact where it matters.
  */
 static inline __m512 exp_avx512(__m512 x)
 {
-    __m512 k, r, p;
+    /* 2^(i / 16) */
+    static const float powers[16] = {1.0f,        1.04427378f, 1.09050773f, 1.13878863f,
+                                     1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
+                                     1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
+                                     1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+    /* 1.5 * 2^23 more leaves k in the low bits, of which a permutation takes four */
+    const __m512 shift = _mm512_set1_ps(0x1.8p23f);
+    __m512 shifted, k, r, p, power;
+    __m512i whole;
 
     x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(88.0f));
-    k = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)),
-                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    r = _mm512_fnmadd_ps(k, _mm512_set1_ps(0.693145752f), x);
-    r = _mm512_fnmadd_ps(k, _mm512_set1_ps(1.42860677e-6f), r);
-    p = _mm512_set1_ps(1.0f / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(23.0831203f), shift);
+    k = _mm512_sub_ps(shifted, shift);
+    r = _mm512_fnmadd_ps(k, _mm512_set1_ps(0.693145752f / 16), x);
+    r = _mm512_fnmadd_ps(k, _mm512_set1_ps(1.42860677e-6f / 16), r);
+    p = _mm512_fmadd_ps(_mm512_set1_ps(1.0f / 6), r, _mm512_set1_ps(0.5f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, k);
+    power = _mm512_permutexvar_ps(_mm512_castps_si512(shifted), _mm512_loadu_ps(powers));
+    whole = _mm512_slli_epi32(_mm512_srli_epi32(_mm512_castps_si512(shifted), 4), 23);
+    power = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(power), whole));
+    return _mm512_mul_ps(p, power);
 }
 
 #endif

@@ -1,12 +1,18 @@
 /*
- * Dot product and the two norms, AVX2.
+ * The largest, dot product and the two norms, AVX2.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <math.h>
 
 #include "kernels/kernels.h"
+#include "kernels/largest.h"
 #include "kernels/x86/simd_avx2.h"
+
+float fastvlm_largest_f32_avx2(const float *x, size_t n)
+{
+    return find_largest(x, n);
+}
 
 float fastvlm_dot_f32_avx2(const float *a, const float *b, size_t n)
 {
