@@ -7,9 +7,12 @@
  */
 #include "api/model.h"
 
+#include <string.h>
+
 #include "api/inspect.h"
 #include "api/packing.h"
 #include "api/precision.h"
+#include "base/text_file.h"
 #include "kernels/blas.h"
 
 FastvlmModel *fastvlm_model_ref(FastvlmModel *model)
@@ -63,6 +66,32 @@ gboolean fastvlm_model_check_params(const FastvlmModelParams *params, GError **e
     return TRUE;
 }
 
+static gboolean refuse_variable(const char *name, const char *value, const char *expected,
+                                GError **error)
+{
+    g_autofree char *quoted = fastvlm_text_quote(value);
+
+    g_set_error(error, FASTVLM_ERROR, FASTVLM_ERROR_ARGUMENT,
+                "the environment variable %s is %s: expected %s; or unset it", name, quoted,
+                expected);
+    return FALSE;
+}
+
+/** A wish that nothing would heed is an error, not the default. */
+static gboolean check_environment(GError **error)
+{
+    const char *tier = g_getenv("FASTVLM_TIER"), *blas = g_getenv("FASTVLM_BLAS");
+
+    if (tier && *tier && fastvlm_tier_from_string(tier) < 0)
+        return refuse_variable("FASTVLM_TIER", tier,
+                               "scalar, avx2, avx_vnni, avx512, avx512_vnni, avx512_bf16, neon, "
+                               "neon_dotprod or neon_bf16",
+                               error);
+    if (blas && *blas && strcmp(blas, "openblas") != 0)
+        return refuse_variable("FASTVLM_BLAS", blas, "openblas", error);
+    return TRUE;
+}
+
 static gboolean start_threads(FastvlmModel *model, const FastvlmModelParams *params, GError **error)
 {
     const int n_threads = params->n_threads > 0 ? params->n_threads : fastvlm_pool_count_cpus();
@@ -96,7 +125,7 @@ FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *par
 
     if (!params)
         params = &defaults;
-    if (!fastvlm_model_check_params(params, error))
+    if (!fastvlm_model_check_params(params, error) || !check_environment(error))
         return NULL;
     model = g_new0(FastvlmModel, 1);
     g_atomic_ref_count_init(&model->references);

@@ -135,12 +135,19 @@ FastvlmTier fastvlm_tier_detect(void)
     return find_highest(FASTVLM_N_TIERS - 1);
 }
 
+int fastvlm_tier_from_string(const char *name)
+{
+    int tier = FASTVLM_N_TIERS - 1;
+
+    while (tier >= 0 && strcmp(name, fastvlm_tier_to_string((FastvlmTier)tier)) != 0)
+        tier--;
+    return tier;
+}
+
 FastvlmTier fastvlm_tier_in_use(void)
 {
     const char *wanted = getenv("FASTVLM_TIER");
+    const int tier = wanted ? fastvlm_tier_from_string(wanted) : -1;
 
-    for (int tier = 0; wanted && tier < FASTVLM_N_TIERS; tier++)
-        if (strcmp(wanted, fastvlm_tier_to_string((FastvlmTier)tier)) == 0)
-            return find_highest(tier);
-    return fastvlm_tier_detect();
+    return tier >= 0 ? find_highest(tier) : fastvlm_tier_detect();
 }

@@ -34,6 +34,9 @@ typedef enum {
  */
 const char *fastvlm_tier_to_string(FastvlmTier tier);
 
+/** The tier of that name, -1 where there is none. */
+int fastvlm_tier_from_string(const char *name);
+
 /** Whether this processor and its operating system can run `tier`. Thread-safe. */
 int fastvlm_tier_is_supported(FastvlmTier tier);
 
@@ -42,7 +45,7 @@ FastvlmTier fastvlm_tier_detect(void);
 
 /**
  * The highest supported tier that is not above the one that the environment variable FASTVLM_TIER
- * names; other values are ignored.
+ * names. Who loads a model is told of a name that no tier has; here it counts as none.
  */
 FastvlmTier fastvlm_tier_in_use(void);
 

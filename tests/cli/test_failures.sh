@@ -63,6 +63,17 @@ for name in preprocess dump; do
         $name nosuch.png --resolution 64 --output made
     check "$name: and no file" [ ! -e made ]
 done
+FASTVLM_TIER=avx3
+export FASTVLM_TIER
+failure "no such tier" 1 'FASTVLM_TIER is "avx3": expected scalar, avx2,' caption a.png --model ./good
+FASTVLM_TIER=
+run caption a.png --model ./good
+check "an empty name of a tier is none" is_success
+unset FASTVLM_TIER
+FASTVLM_BLAS=mkl
+export FASTVLM_BLAS
+failure "no such BLAS" 1 'FASTVLM_BLAS is "mkl": expected openblas' caption a.png --model ./good
+unset FASTVLM_BLAS
 if mkfifo pipe; then
     code=0
     timeout -k 20 -s TERM 2 "$FASTVLM" caption pipe --model ./good >out 2>err || code=$?

@@ -182,7 +182,8 @@ FASTVLM_API gboolean fastvlm_model_check_params(const FastvlmModelParams *params
  * Tokenizer files may be missing: then only fastvlm_session_generate() with ids works.
  *
  * @return a model with one reference, or NULL
- * Errors: as fastvlm_model_inspect(), LIMIT (memory), CANCELLED.
+ * Errors: as fastvlm_model_inspect(), LIMIT (memory), CANCELLED, ARGUMENT (a parameter out of range; the
+ * environment variable FASTVLM_TIER or FASTVLM_BLAS with a value that means nothing).
  */
 FASTVLM_API FastvlmModel *fastvlm_model_load(const char *name, const FastvlmModelParams *params,
                                              GError **error);
@@ -220,7 +221,8 @@ FASTVLM_API const FastvlmTokenizer *fastvlm_model_get_tokenizer(const FastvlmMod
 /**
  * The kernel tier this process runs on: "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni" or
  * "avx512_bf16", on ARM "neon", "neon_dotprod" or "neon_bf16". The environment variable FASTVLM_TIER,
- * set to one of them, holds it to the highest that this processor has up to that one.
+ * set to one of them, holds it to the highest that this processor has up to that one; no model is loaded
+ * where it is set to something else.
  */
 FASTVLM_API const char *fastvlm_cpu_tier(void);
 
