@@ -82,11 +82,16 @@ static gboolean check_environment(GError **error)
 {
     const char *tier = g_getenv("FASTVLM_TIER"), *blas = g_getenv("FASTVLM_BLAS");
 
-    if (tier && *tier && fastvlm_tier_from_string(tier) < 0)
-        return refuse_variable("FASTVLM_TIER", tier,
-                               "scalar, avx2, avx_vnni, avx512, avx512_vnni, avx512_bf16, neon, "
-                               "neon_dotprod or neon_bf16",
-                               error);
+    if (tier && *tier && fastvlm_tier_from_string(tier) < 0) {
+        const char *names[FASTVLM_N_TIERS + 1] = {NULL};
+        g_autofree char *list = NULL, *expected = NULL;
+
+        for (int i = 0; i < FASTVLM_N_TIERS; i++)
+            names[i] = fastvlm_tier_to_string((FastvlmTier)i);
+        list = g_strjoinv(", ", (char **)names);
+        expected = g_strconcat("one of ", list, NULL);
+        return refuse_variable("FASTVLM_TIER", tier, expected, error);
+    }
     if (blas && *blas && strcmp(blas, "openblas") != 0)
         return refuse_variable("FASTVLM_BLAS", blas, "openblas", error);
     return TRUE;

@@ -27,6 +27,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/turn.h"
 
 #define INSIDE_MASK 0x1ffu /* more than the most workers */
@@ -105,11 +106,6 @@ static gboolean may_spin(const FastvlmPool *pool)
     return pool->n_threads <= pool->n_cpus && atomic_load(&n_awake) <= pool->n_cpus;
 }
 
-static gboolean is_cancelled(const gint *cancel)
-{
-    return cancel && g_atomic_int_get(cancel);
-}
-
 /** The items in equal shares of neighbours. */
 static void share_items(FastvlmPool *pool)
 {
@@ -144,7 +140,7 @@ static void take_items(FastvlmPool *pool, int worker)
         Share *share = &pool->shares[(worker + i) % pool->n_threads];
         int item;
 
-        while (!is_cancelled(pool->cancel) && (item = take_item(share, i == 0)) >= 0)
+        while (!fastvlm_is_cancelled(pool->cancel) && (item = take_item(share, i == 0)) >= 0)
             pool->func(item, worker, pool->data);
     }
 }
@@ -346,9 +342,9 @@ static gboolean run_items(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, 
                           const gint *cancel)
 {
     if (n_items == 1) {
-        if (!is_cancelled(cancel))
+        if (!fastvlm_is_cancelled(cancel))
             func(0, pool->n_threads - 1, data);
-        return !is_cancelled(cancel);
+        return !fastvlm_is_cancelled(cancel);
     }
     pool->n_items = n_items;
     pool->func = func;
@@ -360,7 +356,7 @@ static gboolean run_items(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, 
     take_items(pool, pool->n_threads - 1);
     close_run(pool);
     atomic_fetch_sub(&n_awake, 1);
-    return !is_cancelled(cancel);
+    return !fastvlm_is_cancelled(cancel);
 }
 
 /** Others may hold the pool meanwhile, in slices of their own. */

@@ -7,6 +7,8 @@
  */
 #include "base/turn.h"
 
+#include "base/cancel.h"
+
 struct _FastvlmTurnWaiter {
     FastvlmTurnWaiter *next;
 };
@@ -57,11 +59,6 @@ static void remove_waiter(FastvlmTurn *turn, const FastvlmTurnWaiter *waiter)
     atomic_fetch_sub(&turn->n_waiting, 1);
 }
 
-static gboolean is_cancelled(const gint *cancel)
-{
-    return cancel && g_atomic_int_get(cancel);
-}
-
 /** With the lock held. */
 static gboolean wait_in_line(FastvlmTurn *turn, const gint *cancel)
 {
@@ -69,7 +66,7 @@ static gboolean wait_in_line(FastvlmTurn *turn, const gint *cancel)
     gboolean stopped;
 
     add_waiter(turn, &waiter);
-    while (!(stopped = is_cancelled(cancel)) &&
+    while (!(stopped = fastvlm_is_cancelled(cancel)) &&
            (atomic_load(&turn->owner) || turn->first != &waiter))
         pthread_cond_wait(&turn->passed, &turn->lock);
     remove_waiter(turn, &waiter);
@@ -83,7 +80,7 @@ gboolean fastvlm_turn_take(FastvlmTurn *turn, const gint *cancel)
     gboolean ok = TRUE;
 
     pthread_mutex_lock(&turn->lock);
-    if (is_cancelled(cancel))
+    if (fastvlm_is_cancelled(cancel))
         ok = FALSE;
     else if (atomic_load(&turn->owner) || turn->first)
         ok = wait_in_line(turn, cancel);

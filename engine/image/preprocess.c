@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "base/cancel.h"
 #include "image/fit.h"
 #include "image/pixels.h"
 #include "image/weights.h"
@@ -117,7 +118,7 @@ static gboolean run_items(Work *work, int n_rows, FastvlmPoolFunc func, FastvlmP
     if (pool != NULL)
         return fastvlm_pool_run(pool, n_items, func, work, cancel);
     for (int item = 0; item < n_items; item++) {
-        if (cancel != NULL && g_atomic_int_get(cancel))
+        if (fastvlm_is_cancelled(cancel))
             return FALSE;
         func(item, 0, work);
     }

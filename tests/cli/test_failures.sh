@@ -65,7 +65,7 @@ for name in preprocess dump; do
 done
 FASTVLM_TIER=avx3
 export FASTVLM_TIER
-failure "no such tier" 1 'FASTVLM_TIER is "avx3": expected scalar, avx2,' caption a.png --model ./good
+failure "no such tier" 1 'FASTVLM_TIER is "avx3": expected one of scalar, avx2,' caption a.png --model ./good
 FASTVLM_TIER=
 run caption a.png --model ./good
 check "an empty name of a tier is none" is_success

@@ -54,6 +54,28 @@ static void test_greedy(void)
     g_assert_cmpint(fastvlm_sampler_choose(&sampler, logits, N, &log_probability), ==, 1);
 }
 
+/** More ids than are searched at once. */
+static void test_many(void)
+{
+    enum { n = 10000, second = 4100, third = 8200 };
+    FastvlmSampler sampler = {.kernels = fastvlm_kernels_get(FASTVLM_TIER_SCALAR)};
+    g_autofree float *logits = g_new(float, n);
+    double log_probability;
+
+    for (int i = 0; i < n; i++)
+        logits[i] = -2.0f;
+    logits[n - 1] = 3.0f;
+    g_assert_cmpint(fastvlm_sampler_choose(&sampler, logits, n, &log_probability), ==, n - 1);
+    g_assert_cmpfloat_with_epsilon(log_probability, -log(1.0 + (n - 1) * exp(-5.0)), 1e-4);
+    logits[third] = logits[second] = logits[second + 7] = 3.0f;
+    g_assert_cmpint(fastvlm_sampler_choose(&sampler, logits, n, &log_probability), ==, second);
+    logits[0] = 2.0f;
+    g_assert_cmpint(fastvlm_sampler_choose(&sampler, logits, n, &log_probability), ==, second);
+    logits[third + 1] = -INFINITY;
+    g_assert_cmpint(fastvlm_sampler_choose(&sampler, logits, n, &log_probability), ==, -1);
+    g_assert_cmpint(fastvlm_sampler_choose(&sampler, logits, third, &log_probability), ==, second);
+}
+
 static void test_not_finite(void)
 {
     FastvlmSampler sampler = {.kernels = fastvlm_kernels_get(FASTVLM_TIER_SCALAR)};
@@ -124,6 +146,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sampler/greedy", test_greedy);
+    g_test_add_func("/sampler/many", test_many);
     g_test_add_func("/sampler/not-finite", test_not_finite);
     g_test_add_func("/sampler/temperature", test_temperature);
     g_test_add_func("/sampler/top-k", test_top_k);
