@@ -1,7 +1,7 @@
 /*
  * Depthwise convolutions that read the picture where it lies.
  *
- *     rows of output, two at a time -> blocks of pixels -> all channels: what a block reads of a row is one piece
+ *     rows of output, one or two at a time -> blocks of pixels -> all channels: what is read of a row is one piece
  *
  * With few taps or few channels that is faster than the copies of conv_dw.h: the next channels lie in the
  * next cache lines, so that the processor asks for them by itself, and the few rows around are still near.
@@ -16,106 +16,192 @@
 
 #include "kernels/conv_block.h"
 
-/* Most channels for 7x7 taps: with 8 lanes multiply-adds last longer than reading what is far apart. */
-#define CONV_DIRECT_CHANNELS (CONV_LANES > 8 ? 96 : 192)
+/* Most channels for 7x7 taps: with more, memory is waited for. */
+#define CONV_DIRECT_CHANNELS 96
 
 /* Most channels for which the next block's pixels are asked for: with more, the processor does so by itself. */
 #define CONV_AHEAD_CHANNELS 96
 
-/** CONV_LANES channels of a block of output, one or two rows of CONV_PIXELS pixels. */
+#define CONV_MOST_VECTORS 3
+
+/** One or two rows of output, and what CONV_WITH_SHAPE wants to know of them. */
 typedef struct {
     const FastvlmConvDw *conv;
+    const FastvlmConvTile *inside; /* whose pixels they are */
     int y;
-    int x;
-    int channel;
-    float *out; /* [n_rows, CONV_PIXELS, C], rows `row_step` floats apart */
-    ptrdiff_t row_step;
-    int kernel_size; /* this and what follows: for CONV_WITH_SHAPE */
+    int kernel_size;
     int stride;
     int n_rows;
+} FastvlmConvRows;
+
+/** A block: n_rows x n_vectors x CONV_PIXELS sums, that stay in registers while all taps pass. Constants. */
+typedef struct {
+    FastvlmConvShape conv;
+    int n_vectors;  /* of channels */
+    int n_channels; /* of the picture: how far pixels and taps are apart */
 } FastvlmConvDirect;
 
-/** Taps of input row `row` to the sums of rows first .. end - 1, constants; see add_row(). */
-static CONV_INLINE void add_row_direct(const FastvlmConvDirect *block, FastvlmConvShape shape,
-                                       const float *in, int row, int first, int end,
-                                       ConvVector (*sums)[CONV_PIXELS])
+typedef ConvVector FastvlmConvSums[CONV_BLOCK_ROWS][CONV_MOST_VECTORS][CONV_PIXELS];
+
+/** Two rows read much of the same; by strides of 2, or with sums for few of their pixels, that gains nothing. */
+static CONV_INLINE int choose_rows(int kernel_size, int stride)
 {
-    const ptrdiff_t step = block->conv->n_channels;
-    const float *w = block->conv->weight + row * shape.kernel_size * step + block->channel;
+    return kernel_size == 3 && (CONV_FEW_REGISTERS || stride == 2) ? 1 : CONV_BLOCK_ROWS;
+}
+
+static CONV_INLINE int choose_vectors(FastvlmConvShape shape)
+{
+    if (choose_rows(shape.kernel_size, shape.stride) > 1)
+        return 1;
+    return CONV_FEW_REGISTERS ? 2 : 3;
+}
+
+/** A vector of input row `in` to the sums of rows first .. end - 1: every pixel is read once. */
+static CONV_INLINE void add_columns(FastvlmConvDirect block, const float *in, const float *w,
+                                    int vector, int first, int end, FastvlmConvSums sums)
+{
+    const int size = block.conv.kernel_size, stride = block.conv.stride;
     ConvVector taps[CONV_BLOCK_ROWS][CONV_MAX_KERNEL];
 
 #pragma GCC unroll 7
-    for (int j = 0; j < shape.kernel_size; j++)
+    for (int j = 0; j < size; j++)
 #pragma GCC unroll 2
         for (int r = first; r < end; r++)
-            taps[r][j] = conv_load(w + (j - r * shape.stride * shape.kernel_size) * step);
+            taps[r][j] = conv_load(w + (j - r * stride * size) * block.n_channels);
 #pragma GCC unroll 24
-    for (int column = 0; column < (CONV_PIXELS - 1) * shape.stride + shape.kernel_size;
-         column++, in += step) {
-        const ConvVector value = conv_load(in);
+    for (int column = 0; column < (CONV_PIXELS - 1) * stride + size; column++) {
+        const ConvVector value = conv_load(in + column * block.n_channels);
 
 #pragma GCC unroll 7
-        for (int j = 0; j < shape.kernel_size; j++) {
-            const int p = (column - j) / shape.stride;
+        for (int j = 0; j < size; j++) {
+            const int p = (column - j) / stride;
 
-            if (column < j || (column - j) % shape.stride != 0 || p >= CONV_PIXELS)
+            if (column < j || (column - j) % stride != 0 || p >= CONV_PIXELS)
                 continue;
 #pragma GCC unroll 2
             for (int r = first; r < end; r++)
-                sums[r][p] = conv_multiply_add(sums[r][p], value, taps[r][j]);
+                sums[r][vector][p] = conv_multiply_add(sums[r][vector][p], value, taps[r][j]);
         }
     }
 }
 
-/** Asks for what the block to the right reads in rows first .. end - 1, which no block above has read. */
-static CONV_INLINE void ask_ahead(const FastvlmConvDirect *block, FastvlmConvShape shape,
-                                  const float *in, ptrdiff_t row_step, int first, int end)
+/** The same with as many taps in registers as rows. */
+static CONV_INLINE void add_taps(FastvlmConvDirect block, const float *in, const float *w,
+                                 int vector, int first, int end, FastvlmConvSums sums)
 {
-    const ptrdiff_t step = block->conv->n_channels;
+    const int size = block.conv.kernel_size, stride = block.conv.stride;
+    const float *above = w - stride * size * block.n_channels;
 
-    in += (CONV_PIXELS * shape.stride + shape.kernel_size - 1) * step;
-    for (int row = first; row < end; row++)
-#pragma GCC unroll 16
-        for (int p = 0; p < CONV_PIXELS * shape.stride; p++)
-            __builtin_prefetch(in + row * row_step + p * step);
+#pragma GCC unroll 7
+    for (int j = 0; j < size; j++) {
+        ConvVector taps[CONV_BLOCK_ROWS];
+
+        __asm__("" : "+r"(in), "+r"(w), "+r"(above)); /* see conv_block.h */
+#pragma GCC unroll 2
+        for (int r = first; r < end; r++)
+            taps[r] = conv_load((r == 0 ? w : above) + j * block.n_channels);
+#pragma GCC unroll 8
+        for (int p = 0; p < CONV_PIXELS; p++) {
+            const ConvVector value =
+                conv_in_register(conv_load(in + (p * stride + j) * block.n_channels));
+
+#pragma GCC unroll 2
+            for (int r = first; r < end; r++)
+                sums[r][vector][p] = conv_multiply_add(sums[r][vector][p], value, taps[r]);
+        }
+    }
 }
 
-/** The block's shape as constants. */
-static CONV_INLINE void convolve_direct_shape(const FastvlmConvDirect *block,
-                                              FastvlmConvShape shape)
+/** Taps of input row `in`, the block's row number `row`, to the sums of rows first .. end - 1. */
+static CONV_INLINE void add_row_direct(const FastvlmConvDw *conv, FastvlmConvDirect block,
+                                       const float *in, int channel, int row, int first, int end,
+                                       FastvlmConvSums sums)
 {
-    const FastvlmConvDw *conv = block->conv;
-    const int below = shape.n_rows == 2 ? shape.stride : 0;
-    const int y = block->y * shape.stride - shape.kernel_size / 2;
-    const int end = min_int(conv->height - y, shape.kernel_size + below);
-    const ptrdiff_t row_step = (ptrdiff_t)conv->width * conv->n_channels;
-    const float *in =
-        conv->input + y * row_step +
-        (ptrdiff_t)(block->x * shape.stride - shape.kernel_size / 2) * conv->n_channels +
-        block->channel;
-    ConvVector sums[CONV_BLOCK_ROWS][CONV_PIXELS];
+    const float *w = conv->weight + row * block.conv.kernel_size * block.n_channels + channel;
+
+#pragma GCC unroll 3
+    for (int v = 0; v < block.n_vectors; v++, in += CONV_LANES, w += CONV_LANES)
+        if (CONV_FEW_REGISTERS && block.conv.kernel_size == 7)
+            add_taps(block, in, w, v, first, end, sums);
+        else
+            add_columns(block, in, w, v, first, end, sums);
+}
+
+/** Asks for what the block to the right reads in rows first .. end - 1, which no block above has read. */
+static CONV_INLINE void ask_ahead(FastvlmConvDirect block, const float *in, ptrdiff_t row_step,
+                                  int first, int end)
+{
+    in += (CONV_PIXELS * block.conv.stride + block.conv.kernel_size - 1) * block.n_channels;
+    for (int row = first; row < end; row++)
+#pragma GCC unroll 16
+        for (int p = 0; p < CONV_PIXELS * block.conv.stride; p++)
+#pragma GCC unroll 3
+            for (int c = 0; c < block.n_vectors * CONV_LANES; c += CONV_CHANNELS)
+                __builtin_prefetch(in + row * row_step + p * block.n_channels + c);
+}
+
+/** The block at pixel x, of channels from `channel` on. */
+static CONV_INLINE void convolve_direct_block(const FastvlmConvRows *rows, FastvlmConvDirect block,
+                                              int x, int channel)
+{
+    const FastvlmConvDw *conv = rows->conv;
+    const int size = block.conv.kernel_size, stride = block.conv.stride;
+    const int n_rows = block.conv.n_rows, below = n_rows == 2 ? stride : 0;
+    const int y = rows->y * stride - size / 2;
+    const int end = min_int(conv->height - y, size + below);
+    const ptrdiff_t row_step = (ptrdiff_t)conv->width * block.n_channels;
+    const float *in = conv->input + y * row_step +
+                      (ptrdiff_t)(x * stride - size / 2) * block.n_channels + channel;
+    float *out = rows->inside->out +
+                 (ptrdiff_t)(rows->y - rows->inside->y0) * (ptrdiff_t)rows->inside->row_step +
+                 (ptrdiff_t)(x - rows->inside->x0) * block.n_channels + channel;
+    FastvlmConvSums sums;
     int row = y < 0 ? -y : 0;
 
-    if (conv->n_channels <= CONV_AHEAD_CHANNELS)
-        ask_ahead(block, shape, in, row_step, shape.kernel_size - shape.stride, end);
+    if (block.n_channels <= CONV_AHEAD_CHANNELS)
+        ask_ahead(block, in, row_step, size - stride, end);
 #pragma GCC unroll 2
-    for (int r = 0; r < shape.n_rows; r++)
+    for (int r = 0; r < n_rows; r++)
+#pragma GCC unroll 3
+        for (int v = 0; v < block.n_vectors; v++)
 #pragma GCC unroll 8
-        for (int p = 0; p < CONV_PIXELS; p++)
-            sums[r][p] = conv_load(conv->bias + block->channel);
+            for (int p = 0; p < CONV_PIXELS; p++)
+                sums[r][v][p] = conv_load(conv->bias + channel + v * CONV_LANES);
     for (; row < min_int(below, end); row++)
-        add_row_direct(block, shape, in + row * row_step, row, 0, 1, sums);
-    for (; row < min_int(shape.kernel_size, end); row++)
-        add_row_direct(block, shape, in + row * row_step, row, 0, shape.n_rows, sums);
-    if (shape.n_rows == 2)
+        add_row_direct(conv, block, in + row * row_step, channel, row, 0, 1, sums);
+    for (; row < min_int(size, end); row++)
+        add_row_direct(conv, block, in + row * row_step, channel, row, 0, n_rows, sums);
+    if (n_rows == 2)
         for (; row < end; row++)
-            add_row_direct(block, shape, in + row * row_step, row, 1, 2, sums);
+            add_row_direct(conv, block, in + row * row_step, channel, row, 1, 2, sums);
 #pragma GCC unroll 2
-    for (int r = 0; r < shape.n_rows; r++)
+    for (int r = 0; r < n_rows; r++, out += rows->inside->row_step)
+#pragma GCC unroll 3
+        for (int v = 0; v < block.n_vectors; v++)
 #pragma GCC unroll 8
-        for (int p = 0; p < CONV_PIXELS; p++)
-            conv_store(block->out + r * block->row_step + p * conv->n_channels, CONV_LANES,
-                       sums[r][p]);
+            for (int p = 0; p < CONV_PIXELS; p++)
+                conv_store(out + p * block.n_channels + v * CONV_LANES, CONV_LANES, sums[r][v][p]);
+}
+
+/** Blocks from left to right; the last one reaches back over the one before. */
+static CONV_INLINE void convolve_blocks_direct(const FastvlmConvRows *rows, FastvlmConvShape shape,
+                                               int n_channels)
+{
+    const FastvlmConvDirect block = {shape, choose_vectors(shape), n_channels};
+    const FastvlmConvDirect single = {shape, 1, n_channels};
+    const int n_together = block.n_vectors * CONV_LANES;
+
+    if (shape.n_rows > choose_rows(shape.kernel_size, shape.stride))
+        __builtin_unreachable();
+    for (int i = rows->inside->x0; i < rows->inside->x1; i += CONV_PIXELS) {
+        const int x = min_int(i, rows->inside->x1 - CONV_PIXELS);
+        int channel = 0;
+
+        for (; channel + n_together <= n_channels; channel += n_together)
+            convolve_direct_block(rows, block, x, channel);
+        for (; channel < n_channels; channel += CONV_LANES)
+            convolve_direct_block(rows, single, x, channel);
+    }
 }
 
 /** One pixel, without the taps that lie outside the picture. */
@@ -161,26 +247,21 @@ static inline int is_conv_direct(const FastvlmConvDw *conv, const FastvlmConvTil
            inside->x1 - inside->x0 >= CONV_PIXELS;
 }
 
-/** Rows y .. y + n_rows - 1 of blocks; the last one reaches back over the one before. */
-static void convolve_direct_rows(const FastvlmConvDw *conv, const FastvlmConvTile *inside, int y,
-                                 int n_rows)
+/** With the released models' widths as constants, which makes pixels and taps fixed distances. */
+static CONV_INLINE void convolve_width(const FastvlmConvRows *rows, FastvlmConvShape shape)
 {
-    FastvlmConvDirect block = {
-        .conv = conv,
-        .y = y,
-        .row_step = (ptrdiff_t)inside->row_step,
-        .kernel_size = conv->kernel_size,
-        .stride = conv->stride,
-        .n_rows = n_rows,
-    };
-    float *row = inside->out + (ptrdiff_t)(y - inside->y0) * block.row_step;
-
-    for (int x = inside->x0; x < inside->x1; x += CONV_PIXELS) {
-        block.x = min_int(x, inside->x1 - CONV_PIXELS);
-        for (block.channel = 0; block.channel < conv->n_channels; block.channel += CONV_LANES) {
-            block.out = row + (block.x - inside->x0) * conv->n_channels + block.channel;
-            CONV_WITH_SHAPE(convolve_direct_shape, &block);
-        }
+    switch (rows->conv->n_channels) {
+    case 96:
+        convolve_blocks_direct(rows, shape, 96);
+        break;
+    case 192:
+        convolve_blocks_direct(rows, shape, 192);
+        break;
+    case 384:
+        convolve_blocks_direct(rows, shape, 384);
+        break;
+    default:
+        convolve_blocks_direct(rows, shape, rows->conv->n_channels);
     }
 }
 
@@ -197,11 +278,18 @@ static void convolve_edge(const FastvlmConvDw *conv, const FastvlmConvTile *tile
 static void convolve_direct(const FastvlmConvDw *conv, const FastvlmConvTile *tile,
                             const FastvlmConvTile *inside)
 {
-    for (int y = tile->y0; y < tile->y1; y += CONV_BLOCK_ROWS) {
-        const int n_rows = min_int(CONV_BLOCK_ROWS, tile->y1 - y);
+    FastvlmConvRows rows = {
+        .conv = conv,
+        .inside = inside,
+        .kernel_size = conv->kernel_size,
+        .stride = conv->stride,
+    };
 
-        convolve_direct_rows(conv, inside, y, n_rows);
-        for (int r = 0; r < n_rows; r++) {
+    for (int y = tile->y0; y < tile->y1; y += rows.n_rows) {
+        rows.y = y;
+        rows.n_rows = min_int(choose_rows(conv->kernel_size, conv->stride), tile->y1 - y);
+        CONV_WITH_SHAPE(convolve_width, &rows);
+        for (int r = 0; r < rows.n_rows; r++) {
             convolve_edge(conv, tile, y + r, tile->x0, inside->x0);
             convolve_edge(conv, tile, y + r, inside->x1, tile->x1);
         }

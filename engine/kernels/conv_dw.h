@@ -65,21 +65,23 @@ typedef struct {
 /** A chunk's values in memory, in as many registers as the tier has them in. */
 typedef float FastvlmConvLine
     __attribute__((vector_size(CONV_CHANNELS * sizeof(float)), aligned(4), may_alias));
-typedef float FastvlmConvHalf
-    __attribute__((vector_size(CONV_CHANNELS / 2 * sizeof(float)), aligned(4), may_alias));
+typedef float FastvlmConvQuarter
+    __attribute__((vector_size(CONV_CHANNELS / 4 * sizeof(float)), aligned(4), may_alias));
 
 static inline void copy_line(const float *from, float *to)
 {
     *(FastvlmConvLine *)to = *(const FastvlmConvLine *)from;
 }
 
-/** Eight values, each of them twice. */
+/** Eight values, each of them twice: four by four, which every tier has an instruction for. */
 static inline void copy_line_twice(const float *from, float *to)
 {
-    const FastvlmConvHalf v = *(const FastvlmConvHalf *)from;
+    for (int i = 0; i < 2; i++, from += 4, to += 8) {
+        const FastvlmConvQuarter v = *(const FastvlmConvQuarter *)from;
 
-    *(FastvlmConvLine *)to =
-        __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+        *(FastvlmConvQuarter *)to = __builtin_shufflevector(v, v, 0, 0, 1, 1);
+        *(FastvlmConvQuarter *)(to + 4) = __builtin_shufflevector(v, v, 2, 2, 3, 3);
+    }
 }
 
 /** Calls f(block, shape) with the block's shape as constants, which f is inlined for. */

@@ -7,6 +7,7 @@
 
 #define CONV_LANES 4
 #define CONV_PIXELS 8
+#define CONV_FEW_REGISTERS 0
 typedef float32x4_t ConvVector;
 
 static inline __attribute__((always_inline)) ConvVector conv_load(const float *from)
@@ -27,6 +28,11 @@ static inline __attribute__((always_inline)) void conv_store(float *to, int n, C
         vst1q_f32(to, v);
     else
         store_part_neon(to, (size_t)n, v);
+}
+
+static inline __attribute__((always_inline)) ConvVector conv_in_register(ConvVector v)
+{
+    return v;
 }
 
 #include "kernels/conv_direct.h"

@@ -7,6 +7,7 @@
 
 #define CONV_LANES 8
 #define CONV_PIXELS 6
+#define CONV_FEW_REGISTERS 1
 typedef __m256 ConvVector;
 
 static inline __attribute__((always_inline)) ConvVector conv_load(const float *from)
@@ -27,6 +28,12 @@ static inline __attribute__((always_inline)) void conv_store(float *to, int n, C
         _mm256_storeu_ps(to, v);
     else
         _mm256_maskstore_ps(to, tail_mask_avx2((size_t)n), v);
+}
+
+static inline __attribute__((always_inline)) ConvVector conv_in_register(ConvVector v)
+{
+    __asm__("" : "+x"(v));
+    return v;
 }
 
 #include "kernels/conv_direct.h"

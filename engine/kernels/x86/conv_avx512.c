@@ -7,6 +7,7 @@
 
 #define CONV_LANES 16
 #define CONV_PIXELS 8
+#define CONV_FEW_REGISTERS 0
 typedef __m512 ConvVector;
 
 static inline __attribute__((always_inline)) ConvVector conv_load(const float *from)
@@ -24,6 +25,11 @@ static inline __attribute__((always_inline)) ConvVector conv_multiply_add(ConvVe
 static inline __attribute__((always_inline)) void conv_store(float *to, int n, ConvVector v)
 {
     _mm512_mask_storeu_ps(to, tail_mask_avx512((size_t)n), v);
+}
+
+static inline __attribute__((always_inline)) ConvVector conv_in_register(ConvVector v)
+{
+    return v;
 }
 
 #include "kernels/conv_direct.h"
