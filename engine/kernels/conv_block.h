@@ -21,6 +21,8 @@
 
 #define CONV_INLINE inline __attribute__((always_inline))
 
+#define CONV_SHORT_PIXELS 4 /* of a block of 7x7 taps at the end of a row that has no more */
+
 #ifndef CONV_LANES
 #define CONV_LANES 1
 #define CONV_PIXELS 8 /* of a block: as many sums as registers hold beside what is loaded */
@@ -51,9 +53,17 @@ static CONV_INLINE ConvVector conv_in_register(ConvVector v)
 }
 #endif
 
+/** Pixels of a block, and those of its input's columns that are in the picture; the rest is 0. Constants. */
+typedef struct {
+    int n_pixels;
+    int begin;
+    int end;
+} FastvlmConvColumns;
+
 /** Input row `row` to the sums of rows first .. end - 1: constants, as is `shape`. */
-static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape, int row,
-                                int first, int end, ConvVector (*sums)[CONV_PIXELS])
+static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape,
+                                FastvlmConvColumns columns, int row, int first, int end,
+                                ConvVector (*sums)[CONV_PIXELS])
 {
     const int above = shape.stride * shape.kernel_size * CONV_CHANNELS;
     const float *in = block->input + row * block->row_step;
@@ -69,9 +79,13 @@ static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape 
         for (int r = first; r < end; r++)
             taps[r] = conv_load(w + j * CONV_CHANNELS - r * above);
 #pragma GCC unroll 8
-        for (int p = 0; p < CONV_PIXELS; p++) {
-            const ConvVector value =
-                conv_in_register(conv_load(in + (p * shape.stride + j) * CONV_CHANNELS));
+        for (int p = 0; p < columns.n_pixels; p++) {
+            const int column = p * shape.stride + j;
+            ConvVector value;
+
+            if (column < columns.begin || column >= columns.end)
+                continue;
+            value = conv_in_register(conv_load(in + column * CONV_CHANNELS));
 
 #pragma GCC unroll 2
             for (int r = first; r < end; r++)
@@ -80,7 +94,8 @@ static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape 
     }
 }
 
-static CONV_INLINE void convolve_shape(const FastvlmConvBlock *block, FastvlmConvShape shape)
+static CONV_INLINE void convolve_columns(const FastvlmConvBlock *block, FastvlmConvShape shape,
+                                         FastvlmConvColumns columns)
 {
     const int below = shape.n_rows == 2 ? shape.stride : 0; /* where the second row's taps begin */
     const int end = min_int(block->end_row, shape.kernel_size + below);
@@ -90,22 +105,46 @@ static CONV_INLINE void convolve_shape(const FastvlmConvBlock *block, FastvlmCon
 #pragma GCC unroll 2
     for (int r = 0; r < shape.n_rows; r++)
 #pragma GCC unroll 8
-        for (int p = 0; p < CONV_PIXELS; p++)
+        for (int p = 0; p < columns.n_pixels; p++)
             sums[r][p] = conv_load(block->bias);
     for (; row < min_int(below, end); row++)
-        add_row(block, shape, row, 0, 1, sums);
+        add_row(block, shape, columns, row, 0, 1, sums);
     for (; row < min_int(shape.kernel_size, end); row++)
-        add_row(block, shape, row, 0, shape.n_rows, sums);
+        add_row(block, shape, columns, row, 0, shape.n_rows, sums);
     if (shape.n_rows == 2)
         for (; row < end; row++)
-            add_row(block, shape, row, 1, 2, sums);
+            add_row(block, shape, columns, row, 1, 2, sums);
 #pragma GCC unroll 2
     for (int r = 0; r < shape.n_rows; r++)
 #pragma GCC unroll 8
-        for (int p = 0; p < CONV_PIXELS; p++)
+        for (int p = 0; p < columns.n_pixels; p++)
             if (p < block->n_pixels)
                 conv_store(block->out + r * block->out_row_step + p * block->out_pixel_step,
                            block->n_channels, sums[r][p]);
+}
+
+/** A block as wide as `n_pixels`. At the picture's edges a tenth of 16 pixels' 7x7 taps are left out. */
+static CONV_INLINE void convolve_pixels(const FastvlmConvBlock *block, FastvlmConvShape shape,
+                                        int n_pixels)
+{
+    const int pad = shape.kernel_size / 2;
+    const int n_columns = (n_pixels - 1) * shape.stride + shape.kernel_size;
+    const int has_edges = shape.kernel_size == 7 && shape.stride == 1;
+
+    if (has_edges && block->is_left)
+        convolve_columns(block, shape, (FastvlmConvColumns){n_pixels, pad, n_columns});
+    else if (has_edges && block->is_right && block->n_pixels == n_pixels)
+        convolve_columns(block, shape, (FastvlmConvColumns){n_pixels, 0, n_columns - pad});
+    else
+        convolve_columns(block, shape, (FastvlmConvColumns){n_pixels, 0, n_columns});
+}
+
+static CONV_INLINE void convolve_shape(const FastvlmConvBlock *block, FastvlmConvShape shape)
+{
+    if (shape.kernel_size == 7 && block->n_pixels <= CONV_SHORT_PIXELS)
+        convolve_pixels(block, shape, CONV_SHORT_PIXELS);
+    else
+        convolve_pixels(block, shape, CONV_PIXELS);
 }
 
 static void convolve_block(const FastvlmConvBlock *block)

@@ -47,6 +47,8 @@ typedef struct {
     int n_rows;      /* 1 or 2 */
     int n_pixels;    /* 1 up to the tier's: these are stored, input is there for all of them */
     int n_channels;  /* 1 to 16, likewise */
+    int is_left;     /* whether it is the first of the picture's rows, */
+    int is_right;    /* or the last */
 } FastvlmConvBlock;
 
 /** What a tier's code for a block is made for: constants. */
@@ -195,6 +197,8 @@ static inline void convolve_blocks(const FastvlmConvTier *tier, FastvlmConvBlock
         block.end_row = part.end_row - row;
         for (int x = 0; x < n_pixels; x += tier->n_pixels) {
             block.n_pixels = min_int(tier->n_pixels, n_pixels - x);
+            block.is_left = part.is_left && x == 0;
+            block.is_right = part.is_right && x + block.n_pixels == n_pixels;
             block.input = part.input + row * part.row_step + x * part.stride * CONV_CHANNELS;
             block.out = part.out + y * part.out_row_step + x * part.out_pixel_step;
             tier->convolve(&block);
@@ -226,6 +230,8 @@ static inline void convolve_part(const FastvlmConvDw *conv, const FastvlmConvTie
         .end_row = clamp_int(conv->height - y, 0, n_input_rows),
         .kernel_size = conv->kernel_size,
         .stride = conv->stride,
+        .is_left = tile->x0 == 0,
+        .is_right = tile->x1 * conv->stride >= conv->width,
     };
 
     for (int c = 0; c < conv->n_channels; c += CONV_CHANNELS) {
