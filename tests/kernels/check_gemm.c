@@ -23,7 +23,7 @@
 
 #define MAX_ROWS 33
 #define MAX_COLUMNS 112
-#define MAX_K 2432
+#define MAX_K 6176
 #define CANARY 12345.678f
 #define N_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -289,6 +289,7 @@ static void check_sizes(Type type, int step)
     static const int rows[] = {1, 2, 6, 7, 12, 13, 25};
     static const int few_columns[] = {1, 15, 17, 32, 47, 64};
     static const int few_ks[] = {1, 7, 64, 97};
+    static const int many_rows_ks[] = {255, 1021, 6144, 6149}; /* AVX2's int8 widens up to 6144 */
     static const int large_ks[] = {71,  79,  96,  97,  101, 224, 225, 255,  256,  257,  384,  448,
                                    449, 896, 897, 509, 512, 521, 768, 1021, 1024, 1536, 2053, 2400};
 
@@ -305,6 +306,8 @@ static void check_sizes(Type type, int step)
     for (size_t i = 0; i < N_OF(large_ks); i += (size_t)step)
         for (size_t r = 1; r < N_OF(rows); r += 2 * (size_t)step)
             check_random(type, rows[r], i % 2 ? 17 : 48, large_ks[i]);
+    for (size_t i = 0; i < N_OF(many_rows_ks); i++)
+        check_random(type, 25, i % 2 ? 17 : 31, many_rows_ks[i]);
 }
 
 /** Row by row what rounding meets at the edges, `k` of each. */

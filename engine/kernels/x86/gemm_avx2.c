@@ -6,8 +6,8 @@
  * panel comes, so a panel is read from memory once.
  *
  * There is no dot product of bytes here that cannot overflow (vpmaddubsw saturates), so int8 goes
- * through vpmaddwd: rounded rows are int16, b is widened as it is loaded. That is still 16
- * multiply-adds an instruction where f32 has 8. Rounded bf16 rows are f32 of bf16 precision.
+ * through vpmaddwd: rounded rows are int16, b is widened as it is loaded; for many rows once per panel. That
+ * is still 16 multiply-adds an instruction where f32 has 8. Rounded bf16 rows are f32 of bf16 precision.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -20,6 +20,8 @@
 #define BLOCK_ROWS 6
 #define PREFETCH_WORDS 512 /* how far ahead few rows, which wait for memory, ask for b */
 #define PREFETCH_MOST_ROWS 2
+#define WIDE_ROWS 24         /* from how many on a panel is widened before */
+#define WIDE_MOST_UNITS 1536 /* for which there is room: 196 KB */
 
 /** `n_rows` rows (a constant) of 16 columns. */
 static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, size_t k, float *c,
@@ -142,6 +144,61 @@ static BLOCK void multiply_int8(const int16_t *a, size_t lda, const float *scale
     }
 }
 
+/** A panel as int16: of each unit elements 0 and 1 of k of 16 columns, then 2 and 3. */
+static void widen_panel(const uint32_t *b, size_t n_units, __m256i *wide)
+{
+    for (size_t i = 0; i < n_units; i++, wide += 4)
+        for (int half = 0; half < 2; half++, b += FASTVLM_PANEL_COLUMNS / 2) {
+            const __m256 b0 =
+                _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)b)));
+            const __m256 b1 =
+                _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)b + 1)));
+
+            /* Columns 0 1 4 5 | 2 3 6 7, as shuffles within lanes have it. */
+            wide[half] = _mm256_castps_si256(_mm256_shuffle_ps(b0, b1, _MM_SHUFFLE(2, 0, 2, 0)));
+            wide[2 + half] =
+                _mm256_castps_si256(_mm256_shuffle_ps(b0, b1, _MM_SHUFFLE(3, 1, 3, 1)));
+        }
+}
+
+/** Sums of eight columns of a wide panel, in order and scaled. */
+static BLOCK __m256 scale_wide(__m256i sums, const float *scale_a, const float *scale_b)
+{
+    const __m256i ordered = _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 1, 2, 0));
+
+    return _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(ordered), _mm256_set1_ps(*scale_a)),
+                         _mm256_loadu_ps(scale_b));
+}
+
+/** `n_rows` rows (a constant) of 16 columns. */
+static BLOCK void multiply_wide(const int16_t *a, size_t lda, const float *scale_a,
+                                const __m256i *wide, const float *scale_b, size_t n_units, float *c,
+                                size_t ldc, int n_columns, int n_rows)
+{
+    __m256i low[BLOCK_ROWS], high[BLOCK_ROWS];
+
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        low[row] = high[row] = _mm256_setzero_si256();
+    for (size_t i = 0; i < 2 * n_units; i++, wide += 2) {
+        const __m256i b0 = wide[0], b1 = wide[1];
+
+#pragma GCC unroll 6
+        for (int row = 0; row < n_rows; row++) {
+            const __m256i two = _mm256_castps_si256(
+                _mm256_broadcast_ss((const float *)(a + (size_t)row * lda + 2 * i)));
+
+            low[row] = add_products(low[row], two, b0);
+            high[row] = add_products(high[row], two, b1);
+        }
+    }
+#pragma GCC unroll 6
+    for (int row = 0; row < n_rows; row++)
+        store_row_avx2(c + (size_t)row * ldc, (size_t)n_columns,
+                       scale_wide(low[row], scale_a + row, scale_b),
+                       scale_wide(high[row], scale_a + row, scale_b + 8));
+}
+
 void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
 {
     const size_t n_units = FASTVLM_UNITS_F32(gemm->k);
@@ -181,9 +238,31 @@ void fastvlm_gemm_bf16_avx2(const FastvlmGemm *gemm)
     }
 }
 
-void fastvlm_gemm_int8_avx2(const FastvlmGemm *gemm)
+/** Many rows: what a panel takes to be widened is less than what widening it for each block would. */
+static void gemm_wide(const FastvlmGemm *gemm, size_t n_units)
 {
-    const size_t n_units = FASTVLM_UNITS_INT8(gemm->k);
+    __m256i wide[4 * WIDE_MOST_UNITS];
+    const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(int16_t);
+    const uint32_t *b = gemm->b;
+
+    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
+        widen_panel(b, n_units, wide);
+        for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
+            const int16_t *a = (const int16_t *)gemm->a + (size_t)row * lda;
+            float *c = gemm->c + (size_t)row * gemm->ldc + column;
+
+            n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
+            WITH_ROWS_6(n_rows, multiply_wide, a, lda, gemm->scale_a + row, wide,
+                        gemm->scale_b + column, n_units, c, gemm->ldc, gemm->n_columns - column);
+        }
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
+        b += n_units * FASTVLM_PANEL_COLUMNS;
+    }
+}
+
+/** Few rows, or more units than gemm_wide() has room for. */
+static void gemm_narrow(const FastvlmGemm *gemm, size_t n_units)
+{
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(int16_t);
 
     for (int column = 0; column < gemm->n_columns; column += 8) {
@@ -201,6 +280,16 @@ void fastvlm_gemm_int8_avx2(const FastvlmGemm *gemm)
         }
         fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, 8);
     }
+}
+
+void fastvlm_gemm_int8_avx2(const FastvlmGemm *gemm)
+{
+    const size_t n_units = FASTVLM_UNITS_INT8(gemm->k);
+
+    if (gemm->n_rows >= WIDE_ROWS && n_units <= WIDE_MOST_UNITS)
+        gemm_wide(gemm, n_units);
+    else
+        gemm_narrow(gemm, n_units);
 }
 
 /** Eight values rounded to bf16 precision, to nearest even; NaN stays NaN. */
