@@ -91,6 +91,76 @@ static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, s
         store_row_avx2(c + (size_t)row * ldc, (size_t)n_columns, low[row], high[row]);
 }
 
+/** Products of an element of each row to 16 columns' sums, which are `step` vectors apart. */
+static BLOCK void add_element(const float *a, size_t lda, __m256 b0, __m256 b1, __m256 *sums,
+                              int step, int n_rows)
+{
+#pragma GCC unroll 2
+    for (int row = 0; row < n_rows; row++, sums += step) {
+        const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda);
+
+        sums[0] = _mm256_fmadd_ps(value, b0, sums[0]);
+        sums[1] = _mm256_fmadd_ps(value, b1, sums[1]);
+    }
+}
+
+/**
+ * One or two rows of f32 or bf16 (constants, as `n_panels`) of as many whole panels as make eight sums: each
+ * waits four cycles for itself, and fewer would be slower than memory.
+ */
+static BLOCK void multiply_few(const FastvlmGemm *gemm, size_t lda, int column, size_t n_units,
+                               int is_bf16, int n_panels, int n_rows)
+{
+    const __m256i odd = _mm256_set1_epi32((int)0xffff0000u);
+    const uint32_t *b = gemm->b + (size_t)column * n_units;
+    const float *a = gemm->a;
+    __m256 sums[8];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        sums[i] = _mm256_setzero_ps();
+    for (size_t i = 0; i < n_units; i++, a += 1 + is_bf16, b += FASTVLM_PANEL_COLUMNS)
+#pragma GCC unroll 4
+        for (int p = 0; p < n_panels; p++) {
+            const uint32_t *from = b + (size_t)p * n_units * FASTVLM_PANEL_COLUMNS;
+            const __m256i w0 = _mm256_load_si256((const __m256i *)from);
+            const __m256i w1 = _mm256_load_si256((const __m256i *)from + 1);
+
+            _mm_prefetch((const char *)(from + PREFETCH_WORDS), _MM_HINT_T0);
+            if (is_bf16) {
+                add_element(a, lda, _mm256_castsi256_ps(_mm256_slli_epi32(w0, 16)),
+                            _mm256_castsi256_ps(_mm256_slli_epi32(w1, 16)), sums + 2 * p,
+                            2 * n_panels, n_rows);
+                add_element(a + 1, lda, _mm256_castsi256_ps(_mm256_and_si256(w0, odd)),
+                            _mm256_castsi256_ps(_mm256_and_si256(w1, odd)), sums + 2 * p,
+                            2 * n_panels, n_rows);
+            } else
+                add_element(a, lda, _mm256_castsi256_ps(w0), _mm256_castsi256_ps(w1), sums + 2 * p,
+                            2 * n_panels, n_rows);
+        }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        _mm256_storeu_ps(gemm->c + (size_t)(i / (2 * n_panels)) * gemm->ldc + column +
+                             i % (2 * n_panels) * 8,
+                         sums[i]);
+}
+
+/** Returns the first column that is left: all with more rows. */
+static BLOCK int gemm_few(const FastvlmGemm *gemm, size_t lda, size_t n_units, int is_bf16)
+{
+    const int n_panels = gemm->n_rows == 1 ? 4 : 2, n = n_panels * FASTVLM_PANEL_COLUMNS;
+    int column = 0;
+
+    for (; gemm->n_rows <= 2 && column + n <= gemm->n_columns; column += n) {
+        if (gemm->n_rows == 1)
+            multiply_few(gemm, lda, column, n_units, is_bf16, 4, 1);
+        else
+            multiply_few(gemm, lda, column, n_units, is_bf16, 2, 2);
+        fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, n);
+    }
+    return column;
+}
+
 /** The sums of 8 columns: pairs of partial sums of columns 0 1 4 5 | 2 3 6 7 put in order. */
 static BLOCK __m256i add_pairs(__m256i first, __m256i second)
 {
@@ -202,9 +272,10 @@ static BLOCK void multiply_wide(const int16_t *a, size_t lda, const float *scale
 void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
 {
     const size_t n_units = FASTVLM_UNITS_F32(gemm->k);
-    const uint32_t *b = gemm->b;
+    int column = gemm_few(gemm, gemm->lda, n_units, 0);
+    const uint32_t *b = gemm->b + (size_t)column * n_units;
 
-    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
+    for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             const float *a = (const float *)gemm->a + (size_t)row * gemm->lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
@@ -222,9 +293,10 @@ void fastvlm_gemm_bf16_avx2(const FastvlmGemm *gemm)
 {
     const size_t n_units = FASTVLM_UNITS_BF16(gemm->k);
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(float);
-    const uint32_t *b = gemm->b;
+    int column = gemm_few(gemm, lda, n_units, 1);
+    const uint32_t *b = gemm->b + (size_t)column * n_units;
 
-    for (int column = 0; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
+    for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
             const float *a = (const float *)gemm->a + (size_t)row * lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
