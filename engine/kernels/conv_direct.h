@@ -24,6 +24,9 @@
 
 #define CONV_MOST_VECTORS 3
 
+/* With more, pixels are pages apart and few of them find room in L1: some channels of a row at a time. */
+#define CONV_MANY_CHANNELS 192
+
 /** One or two rows of output, and what CONV_WITH_SHAPE wants to know of them. */
 typedef struct {
     const FastvlmConvDw *conv;
@@ -183,24 +186,53 @@ static CONV_INLINE void convolve_direct_block(const FastvlmConvRows *rows, Fastv
                 conv_store(out + p * block.n_channels + v * CONV_LANES, CONV_LANES, sums[r][v][p]);
 }
 
-/** Blocks from left to right; the last one reaches back over the one before. */
+/** Channels begin .. end - 1 of blocks from left to right; the last one reaches back over the one before. */
+static CONV_INLINE void convolve_channels(const FastvlmConvRows *rows, FastvlmConvDirect block,
+                                          int begin, int end)
+{
+    const FastvlmConvDirect single = {block.conv, 1, block.n_channels};
+    const int n_together = block.n_vectors * CONV_LANES;
+
+    for (int i = rows->inside->x0; i < rows->inside->x1; i += CONV_PIXELS) {
+        const int x = min_int(i, rows->inside->x1 - CONV_PIXELS);
+        int channel = begin;
+
+        for (; channel + n_together <= end; channel += n_together)
+            convolve_direct_block(rows, block, x, channel);
+        for (; channel < end; channel += CONV_LANES)
+            convolve_direct_block(rows, single, x, channel);
+    }
+}
+
 static CONV_INLINE void convolve_blocks_direct(const FastvlmConvRows *rows, FastvlmConvShape shape,
                                                int n_channels)
 {
     const FastvlmConvDirect block = {shape, choose_vectors(shape), n_channels};
-    const FastvlmConvDirect single = {shape, 1, n_channels};
     const int n_together = block.n_vectors * CONV_LANES;
+    const int n_few = n_together > CONV_CHANNELS ? n_together : CONV_CHANNELS;
+    const int n_at_once = n_channels > CONV_MANY_CHANNELS ? n_few : n_channels;
 
     if (shape.n_rows > choose_rows(shape.kernel_size, shape.stride))
         __builtin_unreachable();
-    for (int i = rows->inside->x0; i < rows->inside->x1; i += CONV_PIXELS) {
-        const int x = min_int(i, rows->inside->x1 - CONV_PIXELS);
-        int channel = 0;
+    for (int channel = 0; channel < n_channels; channel += n_at_once)
+        convolve_channels(rows, block, channel, min_int(channel + n_at_once, n_channels));
+}
 
-        for (; channel + n_together <= n_channels; channel += n_together)
-            convolve_direct_block(rows, block, x, channel);
-        for (; channel < n_channels; channel += CONV_LANES)
-            convolve_direct_block(rows, single, x, channel);
+/** With the released models' widths as constants, which makes pixels and taps fixed distances. */
+static CONV_INLINE void convolve_width(const FastvlmConvRows *rows, FastvlmConvShape shape)
+{
+    switch (rows->conv->n_channels) {
+    case 96:
+        convolve_blocks_direct(rows, shape, 96);
+        break;
+    case 192:
+        convolve_blocks_direct(rows, shape, 192);
+        break;
+    case 384:
+        convolve_blocks_direct(rows, shape, 384);
+        break;
+    default:
+        convolve_blocks_direct(rows, shape, rows->conv->n_channels);
     }
 }
 
@@ -245,24 +277,6 @@ static inline int is_conv_direct(const FastvlmConvDw *conv, const FastvlmConvTil
     return conv->multiplier == 1 && conv->n_channels % CONV_LANES == 0 &&
            (conv->kernel_size == 3 || conv->n_channels <= CONV_DIRECT_CHANNELS) &&
            inside->x1 - inside->x0 >= CONV_PIXELS;
-}
-
-/** With the released models' widths as constants, which makes pixels and taps fixed distances. */
-static CONV_INLINE void convolve_width(const FastvlmConvRows *rows, FastvlmConvShape shape)
-{
-    switch (rows->conv->n_channels) {
-    case 96:
-        convolve_blocks_direct(rows, shape, 96);
-        break;
-    case 192:
-        convolve_blocks_direct(rows, shape, 192);
-        break;
-    case 384:
-        convolve_blocks_direct(rows, shape, 384);
-        break;
-    default:
-        convolve_blocks_direct(rows, shape, rows->conv->n_channels);
-    }
 }
 
 /** Pixels x0 .. x1 - 1 of row y, one by one. */

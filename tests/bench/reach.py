@@ -70,15 +70,16 @@ class Machine:
         best = {"best " + k: v["max" if k.endswith("tok_s") else "min"] for k, v in figures.items()}
         return {**{k: v["median"] for k, v in figures.items()}, **best}
 
-    def ours_by_ceilings(self, precision, figure, n_decode):
-        """`figure` and its best, and the ceilings as they were on average before and behind it: what
-        memory reads changes by the minute. Ceilings are the best of some runs, so the best of ours is
-        what has a share of them."""
+    def ours_by_ceilings(self, precision, figure, *arguments):
+        """Ours, with `figure` and its best under the precision's name, and the ceilings as they were on
+        average before and behind it: what memory reads changes by the minute. Ceilings are the best of
+        some runs, so the best of ours is what has a share of them."""
         before = self.ceilings()
-        ours = self.ours(precision, 256, n_decode)
+        ours = self.ours(precision, *arguments)
         after = self.ceilings()
         values = {k: (v + after.get(k, v)) / 2 for k, v in before.items()}
-        return {**values, precision: ours.get(figure), "best " + precision: ours.get("best " + figure)}
+        return {**ours, **values, precision: ours.get(figure),
+                "best " + precision: ours.get("best " + figure)}
 
     def onnxruntime_ms(self, model, shape, n_runs=N_RUNS):
         text = self.run("node", HERE + "/onnxruntime.js", model, shape, THREADS, str(n_runs))
@@ -98,12 +99,11 @@ class Machine:
 
 def encode(machine, side):
     n_runs = 2 if side == 1024 else 5
-    values = machine.ceilings() if side == 1024 else {}
     shape = f"1,3,{side},{side}"
     # 280 tokens hold the 256 rows of a picture of 1024 px.
-    ours = machine.ours("int8", side, 2, n_runs)
-    values["int8"], values["preprocess"] = ours.get("encode_ms"), ours.get("preprocess_ms")
-    values["peak MB"] = ours.get("peak_rss_mb")
+    ours = machine.ours_by_ceilings("int8", "encode_ms", side, 2)
+    values = {k: v for k, v in ours.items() if k.startswith("ceiling") or k.endswith("int8")}
+    values["preprocess"], values["peak MB"] = ours.get("preprocess_ms"), ours.get("peak_rss_mb")
     values["ORT int8"] = machine.onnxruntime_ms(f"encoder-{side}-int8.onnx", shape, n_runs)
     values["bf16"] = machine.ours("bf16", side, 2, n_runs).get("encode_ms")
     values["ORT f32"] = machine.onnxruntime_ms(f"encoder-{side}-f32.onnx", shape, n_runs)
@@ -111,7 +111,7 @@ def encode(machine, side):
 
 
 def prefill(machine):
-    values = machine.ours_by_ceilings("int8", "prefill_tok_s", 2)
+    values = machine.ours_by_ceilings("int8", "prefill_tok_s", 256, 2)
     ms = machine.onnxruntime_ms("decoder-280-int8.onnx", "1,280,896", 5)
     values["ORT int8"] = ms and 280e3 / ms
     values["llama.cpp Q4_0"] = machine.llama("decoder-q4_0.gguf", n_new=2).get("prefill_tok_s")
@@ -120,7 +120,7 @@ def prefill(machine):
 
 
 def decode(machine):
-    values = machine.ours_by_ceilings("int8", "decode_tok_s", 48)
+    values = machine.ours_by_ceilings("int8", "decode_tok_s", 256, 48)
     values["llama.cpp Q8_0"] = machine.llama("decoder-q8_0.gguf").get("decode_tok_s")
     body = machine.onnxruntime_ms("decoder-1-int8.onnx", "1,1,896", 30)
     head = machine.onnxruntime_ms("head-int8.onnx", "1,1,896", 30)
@@ -129,7 +129,7 @@ def decode(machine):
 
 
 def decode_int4(machine):
-    values = machine.ours_by_ceilings("int4", "decode_tok_s", 48)
+    values = machine.ours_by_ceilings("int4", "decode_tok_s", 256, 48)
     values["llama.cpp Q4_0"] = machine.llama("decoder-q4_0.gguf").get("decode_tok_s")
     return values
 
@@ -195,8 +195,8 @@ def encode_claims(side):
 
 # part, what, unit, ours, beside, kind of ratio, reach, ratio of a round's values
 CLAIMS = encode_claims(1024) + [
-    ("encode-1024", "whole encode 1024 px as 474 Gop", "ms", "int8", "ceiling int8", "share", 0.55,
-     lambda v: ENCODE_GOP / (v["int8"] / 1e3) / v["ceiling int8"]),
+    ("encode-1024", "encode 1024 px as 474 Gop, its best", "ms", "best int8", "ceiling int8", "share",
+     0.55, lambda v: ENCODE_GOP / (v["best int8"] / 1e3) / v["ceiling int8"]),
     ("encode-1024", "1080p to 1024 px, of the encode", "ms", "preprocess", "int8", "at most", 0.05,
      lambda v: v["preprocess"] / v["int8"]),
     ("encode-1024", "peak memory, int8, GB", "MB", "peak MB", None, "at most", 1.0,
