@@ -24,7 +24,7 @@
 
 #define CONV_MOST_VECTORS 3
 
-/* With more, pixels are pages apart and few of them find room in L1: some channels of a row at a time. */
+/* With more, a block's pixels of three rows fill L1: some channels of a row of blocks at a time. */
 #define CONV_MANY_CHANNELS 192
 
 /** One or two rows of output, and what CONV_WITH_SHAPE wants to know of them. */
