@@ -60,14 +60,15 @@ typedef struct {
     int end;
 } FastvlmConvColumns;
 
-/** Input row `row` to the sums of rows first .. end - 1: constants, as is `shape`. */
-static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape,
-                                FastvlmConvColumns columns, int row, int first, int end,
-                                ConvVector (*sums)[CONV_PIXELS])
+/**
+ * An input row to the sums of rows first .. end - 1, tap by tap; `w` is its taps of the first row. `step` is how
+ * many floats pixels, and taps, are apart. All but the pointers, and sometimes `step`, are constants.
+ */
+static CONV_INLINE void add_taps(FastvlmConvShape shape, FastvlmConvColumns columns,
+                                 const float *in, const float *w, int step, int first, int end,
+                                 ConvVector (*sums)[CONV_PIXELS])
 {
-    const int above = shape.stride * shape.kernel_size * CONV_CHANNELS;
-    const float *in = block->input + row * block->row_step;
-    const float *w = block->weight + row * shape.kernel_size * CONV_CHANNELS;
+    const int above = shape.stride * shape.kernel_size * step;
 
 #pragma GCC unroll 7
     for (int j = 0; j < shape.kernel_size; j++) {
@@ -77,7 +78,7 @@ static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape 
             __asm__("" : "+r"(in), "+r"(w));
 #pragma GCC unroll 2
         for (int r = first; r < end; r++)
-            taps[r] = conv_load(w + j * CONV_CHANNELS - r * above);
+            taps[r] = conv_load(w + j * step - r * above);
 #pragma GCC unroll 8
         for (int p = 0; p < columns.n_pixels; p++) {
             const int column = p * shape.stride + j;
@@ -85,13 +86,23 @@ static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape 
 
             if (column < columns.begin || column >= columns.end)
                 continue;
-            value = conv_in_register(conv_load(in + column * CONV_CHANNELS));
+            value = conv_in_register(conv_load(in + column * step));
 
 #pragma GCC unroll 2
             for (int r = first; r < end; r++)
                 sums[r][p] = conv_multiply_add(sums[r][p], value, taps[r]);
         }
     }
+}
+
+/** Row number `row` of a block's input. */
+static CONV_INLINE void add_row(const FastvlmConvBlock *block, FastvlmConvShape shape,
+                                FastvlmConvColumns columns, int row, int first, int end,
+                                ConvVector (*sums)[CONV_PIXELS])
+{
+    add_taps(shape, columns, block->input + row * block->row_step,
+             block->weight + row * shape.kernel_size * CONV_CHANNELS, CONV_CHANNELS, first, end,
+             sums);
 }
 
 static CONV_INLINE void convolve_columns(const FastvlmConvBlock *block, FastvlmConvShape shape,

@@ -44,7 +44,7 @@ typedef struct {
     int n_channels; /* of the picture: how far pixels and taps are apart */
 } FastvlmConvDirect;
 
-typedef ConvVector FastvlmConvSums[CONV_BLOCK_ROWS][CONV_MOST_VECTORS][CONV_PIXELS];
+typedef ConvVector FastvlmConvSums[CONV_MOST_VECTORS][CONV_BLOCK_ROWS][CONV_PIXELS];
 
 /** Two rows read much of the same; by strides of 2, or with sums for few of their pixels, that gains nothing. */
 static CONV_INLINE int choose_rows(int kernel_size, int stride)
@@ -61,7 +61,7 @@ static CONV_INLINE int choose_vectors(FastvlmConvShape shape)
 
 /** A vector of input row `in` to the sums of rows first .. end - 1: every pixel is read once. */
 static CONV_INLINE void add_columns(FastvlmConvDirect block, const float *in, const float *w,
-                                    int vector, int first, int end, FastvlmConvSums sums)
+                                    int first, int end, ConvVector (*sums)[CONV_PIXELS])
 {
     const int size = block.conv.kernel_size, stride = block.conv.stride;
     ConvVector taps[CONV_BLOCK_ROWS][CONV_MAX_KERNEL];
@@ -83,34 +83,7 @@ static CONV_INLINE void add_columns(FastvlmConvDirect block, const float *in, co
                 continue;
 #pragma GCC unroll 2
             for (int r = first; r < end; r++)
-                sums[r][vector][p] = conv_multiply_add(sums[r][vector][p], value, taps[r][j]);
-        }
-    }
-}
-
-/** The same with as many taps in registers as rows. */
-static CONV_INLINE void add_taps(FastvlmConvDirect block, const float *in, const float *w,
-                                 int vector, int first, int end, FastvlmConvSums sums)
-{
-    const int size = block.conv.kernel_size, stride = block.conv.stride;
-    const float *above = w - stride * size * block.n_channels;
-
-#pragma GCC unroll 7
-    for (int j = 0; j < size; j++) {
-        ConvVector taps[CONV_BLOCK_ROWS];
-
-        __asm__("" : "+r"(in), "+r"(w), "+r"(above)); /* see conv_block.h */
-#pragma GCC unroll 2
-        for (int r = first; r < end; r++)
-            taps[r] = conv_load((r == 0 ? w : above) + j * block.n_channels);
-#pragma GCC unroll 8
-        for (int p = 0; p < CONV_PIXELS; p++) {
-            const ConvVector value =
-                conv_in_register(conv_load(in + (p * stride + j) * block.n_channels));
-
-#pragma GCC unroll 2
-            for (int r = first; r < end; r++)
-                sums[r][vector][p] = conv_multiply_add(sums[r][vector][p], value, taps[r]);
+                sums[r][p] = conv_multiply_add(sums[r][p], value, taps[r][j]);
         }
     }
 }
@@ -120,14 +93,15 @@ static CONV_INLINE void add_row_direct(const FastvlmConvDw *conv, FastvlmConvDir
                                        const float *in, int channel, int row, int first, int end,
                                        FastvlmConvSums sums)
 {
+    const FastvlmConvColumns all = {CONV_PIXELS, 0, CONV_PIXELS * 2 + CONV_MAX_KERNEL};
     const float *w = conv->weight + row * block.conv.kernel_size * block.n_channels + channel;
 
 #pragma GCC unroll 3
     for (int v = 0; v < block.n_vectors; v++, in += CONV_LANES, w += CONV_LANES)
         if (CONV_FEW_REGISTERS && block.conv.kernel_size == 7)
-            add_taps(block, in, w, v, first, end, sums);
+            add_taps(block.conv, all, in, w, block.n_channels, first, end, sums[v]);
         else
-            add_columns(block, in, w, v, first, end, sums);
+            add_columns(block, in, w, first, end, sums[v]);
 }
 
 /** Asks for what the block to the right reads in rows first .. end - 1, which no block above has read. */
@@ -169,7 +143,7 @@ static CONV_INLINE void convolve_direct_block(const FastvlmConvRows *rows, Fastv
         for (int v = 0; v < block.n_vectors; v++)
 #pragma GCC unroll 8
             for (int p = 0; p < CONV_PIXELS; p++)
-                sums[r][v][p] = conv_load(conv->bias + channel + v * CONV_LANES);
+                sums[v][r][p] = conv_load(conv->bias + channel + v * CONV_LANES);
     for (; row < min_int(below, end); row++)
         add_row_direct(conv, block, in + row * row_step, channel, row, 0, 1, sums);
     for (; row < min_int(size, end); row++)
@@ -183,7 +157,7 @@ static CONV_INLINE void convolve_direct_block(const FastvlmConvRows *rows, Fastv
         for (int v = 0; v < block.n_vectors; v++)
 #pragma GCC unroll 8
             for (int p = 0; p < CONV_PIXELS; p++)
-                conv_store(out + p * block.n_channels + v * CONV_LANES, CONV_LANES, sums[r][v][p]);
+                conv_store(out + p * block.n_channels + v * CONV_LANES, CONV_LANES, sums[v][r][p]);
 }
 
 /** Channels begin .. end - 1 of blocks from left to right; the last one reaches back over the one before. */

@@ -47,8 +47,8 @@ typedef struct {
     int n_rows;      /* 1 or 2 */
     int n_pixels;    /* 1 up to the tier's: these are stored, input is there for all of them */
     int n_channels;  /* 1 to 16, likewise */
-    int is_left;     /* whether it is the first of the picture's rows, */
-    int is_right;    /* or the last */
+    int is_left;     /* whether the picture's rows begin with it, */
+    int is_right;    /* or end with its last pixel */
 } FastvlmConvBlock;
 
 /** What a tier's code for a block is made for: constants. */

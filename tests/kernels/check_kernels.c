@@ -214,6 +214,17 @@ static void check_wide_convs(void)
                        1 + shape / 2 % 2, 1 + shape % 5, widths[w]);
 }
 
+/** The released models' widths, which have code of their own, and others as wide. */
+static void check_deep_convs(void)
+{
+    static const int channels[] = {96, 104, 192, 208, 384, 400};
+
+    for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
+        for (int shape = 0; shape < 8; shape++)
+            check_conv(channels[c], 1, shape % 2 ? 7 : 3, 1 + shape / 2 % 2, 5 + shape / 4 * 4,
+                       shape % 3 ? 21 : 16);
+}
+
 static void check_gelu(size_t n_rows, size_t n, float scale)
 {
     const float *b = prepare(&bias, n, 0.1f);
@@ -346,6 +357,7 @@ int main(int argc, char **argv)
         }
         check_convs();
         check_wide_convs();
+        check_deep_convs();
         check_rows();
         printf("%sok %d - %s\n", n_failed ? "not " : "", n_tests, fastvlm_tier_to_string(t));
         n_bad += n_failed != 0;

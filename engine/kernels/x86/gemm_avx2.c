@@ -161,10 +161,13 @@ static BLOCK int gemm_few(const FastvlmGemm *gemm, size_t lda, size_t n_units, i
     return column;
 }
 
-/** The sums of 8 columns: pairs of partial sums of columns 0 1 4 5 | 2 3 6 7 put in order. */
-static BLOCK __m256i add_pairs(__m256i first, __m256i second)
+/** Sums of eight columns, which come as 0 1 4 5 | 2 3 6 7, put in order and scaled. */
+static BLOCK __m256 scale_sums(__m256i sums, const float *scale_a, const float *scale_b)
 {
-    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), _MM_SHUFFLE(3, 1, 2, 0));
+    const __m256i ordered = _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 1, 2, 0));
+
+    return _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(ordered), _mm256_set1_ps(*scale_a)),
+                         _mm256_loadu_ps(scale_b));
 }
 
 /** sum += pairs of a * b. As assembly, since GCC 12 copies and spills the sums otherwise: half speed. */
@@ -203,9 +206,8 @@ static BLOCK void multiply_int8(const int16_t *a, size_t lda, const float *scale
     }
 #pragma GCC unroll 6
     for (int row = 0; row < n_rows; row++) {
-        const __m256 sum = _mm256_cvtepi32_ps(add_pairs(first[row], second[row]));
-        const __m256 value = _mm256_mul_ps(_mm256_mul_ps(sum, _mm256_set1_ps(scale_a[row])),
-                                           _mm256_loadu_ps(scale_b));
+        const __m256 value =
+            scale_sums(_mm256_hadd_epi32(first[row], second[row]), scale_a + row, scale_b);
 
         if (n_columns >= 8)
             _mm256_storeu_ps(c + (size_t)row * ldc, value);
@@ -229,15 +231,6 @@ static void widen_panel(const uint32_t *b, size_t n_units, __m256i *wide)
             wide[2 + half] =
                 _mm256_castps_si256(_mm256_shuffle_ps(b0, b1, _MM_SHUFFLE(3, 1, 3, 1)));
         }
-}
-
-/** Sums of eight columns of a wide panel, in order and scaled. */
-static BLOCK __m256 scale_wide(__m256i sums, const float *scale_a, const float *scale_b)
-{
-    const __m256i ordered = _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 1, 2, 0));
-
-    return _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(ordered), _mm256_set1_ps(*scale_a)),
-                         _mm256_loadu_ps(scale_b));
 }
 
 /** `n_rows` rows (a constant) of 16 columns. */
@@ -265,8 +258,8 @@ static BLOCK void multiply_wide(const int16_t *a, size_t lda, const float *scale
 #pragma GCC unroll 6
     for (int row = 0; row < n_rows; row++)
         store_row_avx2(c + (size_t)row * ldc, (size_t)n_columns,
-                       scale_wide(low[row], scale_a + row, scale_b),
-                       scale_wide(high[row], scale_a + row, scale_b + 8));
+                       scale_sums(low[row], scale_a + row, scale_b),
+                       scale_sums(high[row], scale_a + row, scale_b + 8));
 }
 
 void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
