@@ -80,7 +80,10 @@ struct _FastvlmPool {
     Worker workers[FASTVLM_POOL_MAX_THREADS];
 };
 
-/** Threads of all pools that compute or spin: a CPU each, or spinning does harm. */
+/**
+ * Threads of all pools that compute or spin, and those whose turn it is: a CPU each, or spinning does
+ * harm. Not written for each run, since who spins reads it.
+ */
 static atomic_int n_awake;
 
 int fastvlm_pool_count_cpus(void)
@@ -351,12 +354,25 @@ static gboolean run_items(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, 
     pool->data = data;
     pool->cancel = cancel;
     share_items(pool);
-    atomic_fetch_add(&n_awake, 1);
     open_run(pool);
     take_items(pool, pool->n_threads - 1);
     close_run(pool);
-    atomic_fetch_sub(&n_awake, 1);
     return !fastvlm_is_cancelled(cancel);
+}
+
+static gboolean take_turn(FastvlmPool *pool, gint64 slice_us, const gint *cancel)
+{
+    if (!fastvlm_turn_take(&pool->turn, cancel))
+        return FALSE;
+    pool->slice_us = slice_us;
+    atomic_fetch_add(&n_awake, 1);
+    return TRUE;
+}
+
+static void give_turn(FastvlmPool *pool)
+{
+    atomic_fetch_sub(&n_awake, 1);
+    fastvlm_turn_give(&pool->turn);
 }
 
 /** Others may hold the pool meanwhile, in slices of their own. */
@@ -364,12 +380,10 @@ static gboolean share_turn(FastvlmPool *pool, const gint *cancel)
 {
     const gint64 slice_us = pool->slice_us;
 
-    if (slice_us == 0)
+    if (slice_us == 0 || !fastvlm_turn_is_over(&pool->turn, slice_us))
         return TRUE;
-    if (!fastvlm_turn_share(&pool->turn, slice_us, cancel))
-        return FALSE;
-    pool->slice_us = slice_us;
-    return TRUE;
+    give_turn(pool);
+    return take_turn(pool, slice_us, cancel);
 }
 
 gboolean fastvlm_pool_run(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, void *data,
@@ -379,25 +393,22 @@ gboolean fastvlm_pool_run(FastvlmPool *pool, int n_items, FastvlmPoolFunc func, 
 
     if (fastvlm_turn_is_mine(&pool->turn))
         return share_turn(pool, cancel) && run_items(pool, n_items, func, data, cancel);
-    if (!fastvlm_turn_take(&pool->turn, cancel))
+    if (!take_turn(pool, 0, cancel))
         return FALSE;
     complete = run_items(pool, n_items, func, data, cancel);
-    fastvlm_turn_give(&pool->turn);
+    give_turn(pool);
     return complete;
 }
 
 gboolean fastvlm_pool_hold(FastvlmPool *pool, int slice_us, const gint *cancel)
 {
-    if (!fastvlm_turn_take(&pool->turn, cancel))
-        return FALSE;
-    pool->slice_us = slice_us;
-    return TRUE;
+    return take_turn(pool, slice_us, cancel);
 }
 
 void fastvlm_pool_release(FastvlmPool *pool)
 {
     if (fastvlm_turn_is_mine(&pool->turn))
-        fastvlm_turn_give(&pool->turn);
+        give_turn(pool);
 }
 
 void fastvlm_pool_wake(FastvlmPool *pool)

@@ -106,12 +106,9 @@ gboolean fastvlm_turn_is_mine(const FastvlmTurn *turn)
     return atomic_load(&turn->owner) == find_self();
 }
 
-gboolean fastvlm_turn_share(FastvlmTurn *turn, gint64 slice_us, const gint *cancel)
+gboolean fastvlm_turn_is_over(const FastvlmTurn *turn, gint64 slice_us)
 {
-    if (atomic_load(&turn->n_waiting) == 0 || g_get_monotonic_time() - turn->taken_us < slice_us)
-        return TRUE;
-    fastvlm_turn_give(turn);
-    return fastvlm_turn_take(turn, cancel);
+    return atomic_load(&turn->n_waiting) > 0 && g_get_monotonic_time() - turn->taken_us >= slice_us;
 }
 
 void fastvlm_turn_wake(FastvlmTurn *turn)

@@ -2,7 +2,7 @@
  * Turns: a lock that is handed on in the order it was asked for, and that a long piece of work can
  * keep for slices of time.
  *
- *     take -> work -> [share: the slice is over and others wait -> to the end of the line] -> give
+ *     take -> work -> [the slice is over and others wait: give -> to the end of the line] -> give
  *
  * A mutex lets the thread that just gave it up have it again before one that waits for it; here nobody
  * passes another. Waiting can be cancelled.
@@ -48,12 +48,8 @@ void fastvlm_turn_give(FastvlmTurn *turn);
 /** Whether it is this thread's turn. */
 gboolean fastvlm_turn_is_mine(const FastvlmTurn *turn);
 
-/**
- * Lets the others have a turn each if there are any and this one has lasted `slice_us` already.
- *
- * @return FALSE if cancelled while they had it: then it is no longer this thread's turn
- */
-gboolean fastvlm_turn_share(FastvlmTurn *turn, gint64 slice_us, const gint *cancel);
+/** Whether others wait and this thread's turn has lasted `slice_us` already. */
+gboolean fastvlm_turn_is_over(const FastvlmTurn *turn, gint64 slice_us);
 
 /** Makes those who wait look at their `cancel`. Any thread. */
 void fastvlm_turn_wake(FastvlmTurn *turn);

@@ -21,10 +21,15 @@
 #include "kernels/x86/simd_avx512.h"
 
 #define BLOCK_ROWS 12
-#define ROWS_OF_BASE 3       /* an address reaches base, base + lda and base + 2 * lda */
-#define PART_UNITS 224       /* of k, at most: 14 KB of each panel, of 32 KB of L1 or more */
-#define PREFETCH_WORDS 512   /* how far ahead few rows, which wait for memory, ask for b */
-#define PREFETCH_MOST_ROWS 4 /* more rows have enough to compute meanwhile */
+#define ROWS_OF_BASE 3 /* an address reaches base, base + lda and base + 2 * lda */
+#define PART_UNITS 224 /* of k, at most: 14 KB of each panel, of 32 KB of L1 or more */
+
+/* A single block of rows waits for memory rather than computes. What goes on where it has ended, the
+ * processor asks for itself, in several streams, but not across pages: so each asks for a line a page
+ * ahead, once in so many. For every line that is slower than for none (Zen 5). */
+#define N_STREAMS 4 /* of half a block's rows and less; of more half as many */
+#define AHEAD_WORDS 1024
+#define AHEAD_UNITS 8
 
 /** Makes a pointer one of its own: GCC 12 would compute 12 rows from one, and spill what it needs. */
 #ifdef FASTVLM_EMULATE
@@ -130,7 +135,6 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
     const uint32_t *b = gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words +
                         product->first * FASTVLM_PANEL_COLUMNS;
     const uint32_t *b_end = b + (product->end - product->first) * FASTVLM_PANEL_COLUMNS;
-    const uint32_t *b_turn = b_end - PREFETCH_WORDS;
     const Result result = find_result(gemm, row, column, n_panels);
     __m512i sums[BLOCK_ROWS][2];
 
@@ -152,17 +156,8 @@ static BLOCK void multiply_block(const Product *product, int row, int column, co
         const __m512i b0 = _mm512_load_si512((const void *)b);
         const __m512i b1 = n_panels > 1 ? _mm512_load_si512((const void *)(b + panel_words)) : b0;
 
-        if (n_rows <= PREFETCH_MOST_ROWS) {
-            /* what comes behind a panel is the one behind its neighbour */
-            const uint32_t *wanted = b + PREFETCH_WORDS + (b < b_turn ? 0 : panel_words);
-
-            _mm_prefetch((const char *)wanted, _MM_HINT_T0);
-            if (n_panels > 1)
-                _mm_prefetch((const char *)(wanted + panel_words), _MM_HINT_T0);
-        } else {
-            _mm_prefetch(ahead, _MM_HINT_T1);
-            ahead += ahead_step;
-        }
+        _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += ahead_step;
 #pragma GCC unroll 12
         for (int i = 0; i < n_rows; i++) {
             const uint32_t *unit = a[i / ROWS_OF_BASE] + (size_t)(i % ROWS_OF_BASE) * lda;
@@ -215,15 +210,77 @@ static BLOCK void multiply_panels(const Product *product, int column, int n_pane
         fastvlm_gemm_finish(product->gemm, 0, row, column, n_panels * FASTVLM_PANEL_COLUMNS);
 }
 
-/**
- * Units of a part: all parts are equal, but for the last by what is left of a division. Few rows take a
- * whole panel at once: they need no part of it twice.
- */
-static inline size_t choose_part_units(int n_rows, size_t n_units)
+/** Units of a part: all parts are equal, but for the last by what is left of a division. */
+static inline size_t choose_part_units(size_t n_units)
 {
-    const size_t n_parts = n_rows <= BLOCK_ROWS ? 1 : (n_units + PART_UNITS - 1) / PART_UNITS;
+    const size_t n_parts = (n_units + PART_UNITS - 1) / PART_UNITS;
 
     return (n_units + n_parts - 1) / n_parts;
+}
+
+/** `n_rows` rows of `n_streams` panels (constants) that are `step` columns apart: all of k. */
+static BLOCK void multiply_streams(const Product *product, int column, int step, int n_streams,
+                                   StartFunc start, AddFunc add, FinishFunc finish, int n_rows)
+{
+    const FastvlmGemm *gemm = product->gemm;
+    const size_t n_units = product->n_units, stream_words = (size_t)step * n_units;
+    const uint32_t *a = product->a;
+    const uint32_t *b = gemm->b + (size_t)column * n_units;
+    __m512i sums[BLOCK_ROWS][N_STREAMS];
+
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++)
+#pragma GCC unroll 4
+        for (int s = 0; s < n_streams; s++)
+            sums[i][s] = start(gemm, column + s * step);
+    for (size_t unit = 0; unit < n_units; unit++, b += FASTVLM_PANEL_COLUMNS) {
+#pragma GCC unroll 4
+        for (int s = 0; s < n_streams; s++) {
+            const uint32_t *from = b + (size_t)s * stream_words;
+            const __m512i words = _mm512_load_si512((const void *)from);
+
+            if (unit % AHEAD_UNITS == 0)
+                _mm_prefetch((const char *)(from + AHEAD_WORDS), _MM_HINT_T0);
+#pragma GCC unroll 12
+            for (int i = 0; i < n_rows; i++)
+                sums[i][s] = add(sums[i][s], a + (size_t)i * product->lda, words);
+        }
+        a += product->unit_words;
+    }
+#pragma GCC unroll 4
+    for (int s = 0; s < n_streams; s++) {
+        const Result result = find_result(gemm, 0, column + s * step, 1);
+
+#pragma GCC unroll 12
+        for (int i = 0; i < n_rows; i++)
+            store_part_avx512(result.c + (size_t)i * result.ldc, result.n_columns,
+                              finish(&result, sums[i][s], i, 0));
+        fastvlm_gemm_finish(gemm, 0, n_rows, column + s * step, FASTVLM_PANEL_COLUMNS);
+    }
+}
+
+/**
+ * A single block of rows. A stream's panels follow each other: each stream has an equal part of them, and
+ * what is left comes panel by panel.
+ */
+static BLOCK void multiply_few(const Product *product, StartFunc start, AddFunc add,
+                               FinishFunc finish)
+{
+    const int n_rows = product->gemm->n_rows, n_columns = product->gemm->n_columns;
+    const int n_panels = (n_columns + FASTVLM_PANEL_COLUMNS - 1) / FASTVLM_PANEL_COLUMNS;
+    const int n_streams = n_rows <= BLOCK_ROWS / 2 ? N_STREAMS : N_STREAMS / 2;
+    const int step = n_panels / n_streams * FASTVLM_PANEL_COLUMNS;
+    int column = 0;
+
+    for (; column < step; column += FASTVLM_PANEL_COLUMNS)
+        if (n_rows <= BLOCK_ROWS / 2)
+            WITH_ROWS_6(n_rows, multiply_streams, product, column, step, N_STREAMS, start, add,
+                        finish);
+        else
+            WITH_ROWS_12(n_rows, multiply_streams, product, column, step, N_STREAMS / 2, start, add,
+                         finish);
+    for (column = n_streams * step; column < n_columns; column += FASTVLM_PANEL_COLUMNS)
+        WITH_ROWS_12(n_rows, multiply_streams, product, column, 0, 1, start, add, finish);
 }
 
 /** The whole product; `lda` in words, `unit_words` 1 or 2 (a constant). */
@@ -231,8 +288,12 @@ static BLOCK void multiply_avx512(const FastvlmGemm *gemm, size_t lda, size_t un
                                   size_t n_units, StartFunc start, AddFunc add, FinishFunc finish)
 {
     Product product = {gemm, gemm->a, lda, unit_words, n_units, 0, 0};
-    const size_t part_units = choose_part_units(gemm->n_rows, n_units);
+    const size_t part_units = choose_part_units(n_units);
 
+    if (gemm->n_rows <= BLOCK_ROWS) {
+        multiply_few(&product, start, add, finish);
+        return;
+    }
     for (int column = 0; column < gemm->n_columns; column += 2 * FASTVLM_PANEL_COLUMNS)
         for (product.first = 0; product.first < n_units; product.first = product.end) {
             product.end =

@@ -15,8 +15,8 @@
 #include "kernels/x86/simd_avx2.h"
 
 #define BLOCK_ROWS 4
-#define WIDE_MOST_ROWS 2  /* rows that take a whole panel */
-#define PREFETCH_BLOCKS 5 /* how far ahead those, which wait for memory, ask for b */
+#define WIDE_MOST_ROWS 2 /* rows that take a whole panel */
+#define AHEAD_BLOCKS 5   /* how far ahead those ask for one line of 9: see gemm_avx512.h */
 
 /** A group's sums at their beginning, sum + nibbles * a, and in 32 bits at their end. */
 typedef __m256i (*StartFunc)(const int32_t *offset);
@@ -107,10 +107,7 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
             scale[1][h] = _mm256_castsi256_ps(_mm256_and_si256(load_words(b + 8 * h), odd));
         }
         if (n_rows <= WIDE_MOST_ROWS)
-#pragma GCC unroll 9
-            for (int line = 0; line < FASTVLM_INT4_WORDS; line++)
-                _mm_prefetch((const char *)b + 64 * (PREFETCH_BLOCKS * FASTVLM_INT4_WORDS + line),
-                             _MM_HINT_T0);
+            _mm_prefetch((const char *)b + 64 * AHEAD_BLOCKS * FASTVLM_INT4_WORDS, _MM_HINT_T0);
 #pragma GCC unroll 2
         for (int g = 0; g < 2; g++)
             multiply_group(a + 8 * g, offset + g, lda, b + 16 + 64 * g, scale[g], totals, steps,

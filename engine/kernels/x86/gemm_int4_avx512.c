@@ -36,5 +36,5 @@ static BLOCK __m512i end_sum(__m512i sum, const int32_t *offset)
 
 void fastvlm_gemm_int4_avx512(const FastvlmGemm *gemm)
 {
-    multiply_int4_avx512(gemm, (Steps){start_sum, add_products, end_sum});
+    multiply_int4_avx512(gemm, (Steps){start_sum, add_products, add_products, end_sum});
 }

@@ -14,9 +14,9 @@
 #include "kernels/x86/block.h"
 #include "kernels/x86/simd_avx512.h"
 
-#define BLOCK_ROWS 6       /* of two panels */
-#define FEW_ROWS 12        /* at most so many take a panel at a time */
-#define PREFETCH_BLOCKS 10 /* how far ahead those, which wait for memory, ask for b */
+#define BLOCK_ROWS 6   /* of two panels */
+#define FEW_ROWS 12    /* at most so many take a panel at a time */
+#define AHEAD_BLOCKS 8 /* how far ahead those ask for one line of 9: see gemm_avx512.h */
 
 /** A group's sums at their beginning, sum + nibbles * a, and in 32 bits at their end. */
 typedef __m512i (*StartFunc)(const int32_t *offset);
@@ -26,6 +26,7 @@ typedef __m512i (*EndFunc)(__m512i sum, const int32_t *offset);
 typedef struct {
     StartFunc start;
     AddFunc add;
+    AddFunc add_once; /* the same for an `a` that is added to no other sum */
     EndFunc end;
 } Steps;
 
@@ -43,7 +44,8 @@ static BLOCK void add_unit(const int32_t *a, size_t lda, const __m512i *words,
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_panels; p++)
-            sums[i][p] = steps.add(sums[i][p], nibbles[p], a + (size_t)i * lda);
+            sums[i][p] = (n_panels == 1 ? steps.add_once : steps.add)(sums[i][p], nibbles[p],
+                                                                      a + (size_t)i * lda);
 }
 
 /** One group of `n_rows` rows and `n_panels` panels; `scale` f32 of each column. */
@@ -107,10 +109,7 @@ static BLOCK void multiply_block(const FastvlmGemm *gemm, int row, int column, i
                 _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000u)));
         }
         if (n_panels == 1)
-#pragma GCC unroll 9
-            for (int line = 0; line < FASTVLM_INT4_WORDS; line++)
-                _mm_prefetch((const char *)b + 64 * (PREFETCH_BLOCKS * FASTVLM_INT4_WORDS + line),
-                             _MM_HINT_T0);
+            _mm_prefetch((const char *)b + 64 * AHEAD_BLOCKS * FASTVLM_INT4_WORDS, _MM_HINT_T0);
 #pragma GCC unroll 2
         for (int g = 0; g < 2; g++)
             multiply_group(a + 8 * g, offset + g, lda, b + 16 + 64 * g, panel_words, scale[g],

@@ -18,6 +18,17 @@ static BLOCK __m512i add_products(__m512i sum, __m512i nibbles, const int32_t *a
     return _mm512_dpbusd_epi32(sum, nibbles, _mm512_set1_epi32(*a));
 }
 
+/** As assembly, since GCC 12 would broadcast `a` by an instruction of its own: a quarter more. */
+static BLOCK __m512i add_products_once(__m512i sum, __m512i nibbles, const int32_t *a)
+{
+#ifdef FASTVLM_EMULATE
+    sum = add_products(sum, nibbles, a);
+#else
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(nibbles), "m"(*a));
+#endif
+    return sum;
+}
+
 static BLOCK __m512i end_sum(__m512i sum, const int32_t *offset)
 {
     return sum;
@@ -25,5 +36,5 @@ static BLOCK __m512i end_sum(__m512i sum, const int32_t *offset)
 
 void fastvlm_gemm_int4_avx512_vnni(const FastvlmGemm *gemm)
 {
-    multiply_int4_avx512(gemm, (Steps){start_sum, add_products, end_sum});
+    multiply_int4_avx512(gemm, (Steps){start_sum, add_products, add_products_once, end_sum});
 }
