@@ -10,8 +10,11 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 set -euo pipefail
-if [ $# -lt 1 ] || [ ! -d "$1/engine/kernels" ]; then
+if [ $# -lt 1 ]; then
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+elif [ ! -d "$1/engine/kernels" ]; then
+    echo "kernels_vs_onednn: $1 is no build directory: there is no $1/engine/kernels" >&2
     exit 2
 fi
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -282,8 +282,11 @@ def main():
     parser.add_argument("build")
     parser.add_argument("checkpoint")
     parser.add_argument("peers")
-    parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS])
+    parser.add_argument("parts", nargs="*", metavar="PART")
     args = parser.parse_args()
+    for part in args.parts:
+        if part not in PARTS:
+            parser.error(f"found part \"{part}\", expected some of {', '.join(PARTS)}")
     machine = Machine(args.build, args.checkpoint, args.peers)
     log = []
     if args.log and os.path.exists(args.log):

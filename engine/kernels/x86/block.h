@@ -19,10 +19,12 @@ static inline int take_rows(int n_left, int most)
 
 /**
  * Calls f(..., n) with n, 1 to 6 or 1 to 12, as a constant that f's blocks of registers are made for.
- * Under emulation there are no registers, and blocks of each size would take minutes to compile.
+ * Under emulation there are no registers, and blocks of each size would take minutes to compile; so they
+ * would for the sanitisers, of which no speed is asked.
  */
-#ifdef FASTVLM_EMULATE
+#if defined(FASTVLM_EMULATE) || defined(__SANITIZE_ADDRESS__)
 #define WITH_ROWS_6(n, f, ...) f(__VA_ARGS__, n)
+#define WITH_ROWS_12(n, f, ...) f(__VA_ARGS__, n)
 #else
 #define ROWS_CASE(n, f, ...) \
     case n:                  \
@@ -43,12 +45,6 @@ static inline int take_rows(int n_left, int most)
             __builtin_unreachable();     \
         }                                \
     } while (0)
-#endif
-
-/* The sanitisers take minutes and a gigabyte for them, and no speed is asked of what they build. */
-#if defined(FASTVLM_EMULATE) || defined(__SANITIZE_ADDRESS__)
-#define WITH_ROWS_12(n, f, ...) f(__VA_ARGS__, n)
-#else
 #define WITH_ROWS_12(n, f, ...)           \
     do {                                  \
         switch (n) {                      \
