@@ -30,6 +30,7 @@
 #define N_STREAMS 4 /* of half a block's rows and less; of more half as many */
 #define AHEAD_WORDS 1024
 #define AHEAD_UNITS 8
+#define UNITS_AT_ONCE 4 /* of a stream, before the next one's turn */
 
 /** Makes a pointer one of its own: GCC 12 would compute 12 rows from one, and spill what it needs. */
 #ifdef FASTVLM_EMULATE
@@ -218,35 +219,49 @@ static inline size_t choose_part_units(size_t n_units)
     return (n_units + n_parts - 1) / n_parts;
 }
 
+/** Units `unit` to unit + n - 1 of stream `s`, whose panel is b; n and n_rows are constants. */
+static BLOCK void add_units(const Product *product, size_t unit, const uint32_t *b, int s, int n,
+                            AddFunc add, int n_rows, __m512i (*sums)[N_STREAMS])
+{
+    const uint32_t *a = product->a + unit * product->unit_words;
+
+    b += unit * FASTVLM_PANEL_COLUMNS;
+    if (unit % AHEAD_UNITS == 0)
+        _mm_prefetch((const char *)(b + AHEAD_WORDS), _MM_HINT_T0);
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++, a += product->unit_words, b += FASTVLM_PANEL_COLUMNS) {
+        const __m512i words = _mm512_load_si512((const void *)b);
+
+#pragma GCC unroll 12
+        for (int i = 0; i < n_rows; i++)
+            sums[i][s] = add(sums[i][s], a + (size_t)i * product->lda, words);
+    }
+}
+
 /** `n_rows` rows of `n_streams` panels (constants) that are `step` columns apart: all of k. */
 static BLOCK void multiply_streams(const Product *product, int column, int step, int n_streams,
                                    StartFunc start, AddFunc add, FinishFunc finish, int n_rows)
 {
     const FastvlmGemm *gemm = product->gemm;
     const size_t n_units = product->n_units, stream_words = (size_t)step * n_units;
-    const uint32_t *a = product->a;
     const uint32_t *b = gemm->b + (size_t)column * n_units;
     __m512i sums[BLOCK_ROWS][N_STREAMS];
+    size_t unit = 0;
 
 #pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 4
         for (int s = 0; s < n_streams; s++)
             sums[i][s] = start(gemm, column + s * step);
-    for (size_t unit = 0; unit < n_units; unit++, b += FASTVLM_PANEL_COLUMNS) {
+    for (; n_units - unit >= UNITS_AT_ONCE; unit += UNITS_AT_ONCE)
 #pragma GCC unroll 4
-        for (int s = 0; s < n_streams; s++) {
-            const uint32_t *from = b + (size_t)s * stream_words;
-            const __m512i words = _mm512_load_si512((const void *)from);
-
-            if (unit % AHEAD_UNITS == 0)
-                _mm_prefetch((const char *)(from + AHEAD_WORDS), _MM_HINT_T0);
-#pragma GCC unroll 12
-            for (int i = 0; i < n_rows; i++)
-                sums[i][s] = add(sums[i][s], a + (size_t)i * product->lda, words);
-        }
-        a += product->unit_words;
-    }
+        for (int s = 0; s < n_streams; s++)
+            add_units(product, unit, b + (size_t)s * stream_words, s, UNITS_AT_ONCE, add, n_rows,
+                      sums);
+    for (; unit < n_units; unit++)
+#pragma GCC unroll 4
+        for (int s = 0; s < n_streams; s++)
+            add_units(product, unit, b + (size_t)s * stream_words, s, 1, add, n_rows, sums);
 #pragma GCC unroll 4
     for (int s = 0; s < n_streams; s++) {
         const Result result = find_result(gemm, 0, column + s * step, 1);
