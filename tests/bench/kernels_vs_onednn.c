@@ -4,7 +4,8 @@
  *     each shape: ours, oneDNN, OpenBLAS, ours, oneDNN, OpenBLAS, ..  ->  the best of each
  *
  * 0 is for what a peer does not have. Everyone computes on two threads of ours, one half of the rows each,
- * with weights in its own favourite order; oneDNN convolves in the fastest of four layouts. Its int8 is u8 * s8 -> f32 with scales given, without the rounding of rows that ours does.
+ * with weights in its own favourite order; oneDNN convolves in the fastest of four layouts. Its int8 is
+ * u8 * s8 -> f32 with scales given, without the rounding of rows that ours does.
  * Built and run by kernels_vs_onednn.sh; oneDNN 2.6.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later

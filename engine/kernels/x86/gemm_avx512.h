@@ -5,7 +5,8 @@
  *
  * The 24 sums stay in registers while k passes; two vectors of b are loaded and 12 words of a broadcast
  * for 24 products. All rows of a tile pass a part of a panel that fits into the first-level cache
- * before the next part comes; between parts the sums wait in c.
+ * before the next part comes; between parts the sums wait in c. A single block of rows takes all of k at
+ * once, of panels far apart (multiply_few).
  *
  * A tier gives three functions: what sums start from, the product and the result. They are inlined.
  *
