@@ -237,6 +237,27 @@ static void check_gelu(size_t n_rows, size_t n, float scale)
     compare("gelu_bias_f32", 5e-7, 3e-7);
 }
 
+/** Nothing stays nothing, what is not a number stays so, and far out it is v or 0. */
+static void check_gelu_ends(void)
+{
+    static const float ends[] = {0.0f, -0.0f, 1e-30f, -1e-30f, 40.0f, -40.0f, 1e30f, -1e30f, NAN};
+    const size_t n = sizeof ends / sizeof *ends;
+    const float *b = memset(prepare(&bias, n, 0.0f), 0, sizeof ends);
+    float *x = prepare(&found, n, 0.0f);
+
+    memcpy(x, ends, sizeof ends);
+    tier->gelu_bias_f32(x, b, 1, n);
+    for (size_t i = 0; i < n - 1; i++) {
+        const float wanted = fmaxf(ends[i], 0.0f);
+        const float most = ends[i] == 0.0f ? 0.0f : 5e-7f;
+
+        if (!(fabsf(x[i] - wanted) <= most))
+            fail("gelu_bias_f32", "far out or at 0 it is", x[i]);
+    }
+    if (!isnan(x[n - 1]))
+        fail("gelu_bias_f32", "of NaN it is", x[n - 1]);
+}
+
 static void check_silu(size_t n, float scale)
 {
     const float *up = prepare(&bias, n, 1.0f);
@@ -334,6 +355,7 @@ static void check_rows(void)
     check_softmax(1023, 10.0f);
     check_sum_exp(4096, 10.0f);
     check_gelu(1, 100003, 8.0f);
+    check_gelu_ends();
 }
 
 int main(int argc, char **argv)

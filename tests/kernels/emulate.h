@@ -12,6 +12,7 @@
 #ifndef FASTVLM_TESTS_KERNELS_EMULATE_H
 #define FASTVLM_TESTS_KERNELS_EMULATE_H
 
+#include <assert.h>
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
@@ -85,6 +86,20 @@ BINARY(EmulatedPs, max_ps, _mm256_max_ps)
 
 BINARY(EmulatedPs, and_ps, _mm256_and_ps)
 #define _mm512_and_ps emulate_and_ps
+
+/** vrangeps as kernels use it: the lesser magnitude (10). Of NaN in `a` and a number it is the number. */
+EMULATED EmulatedPs emulate_range_ps(EmulatedPs a, EmulatedPs b, int which)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+
+    assert(which == 10);
+    for (int i = 0; i < 2; i++)
+        a.half[i] =
+            _mm256_min_ps(_mm256_andnot_ps(sign, a.half[i]), _mm256_andnot_ps(sign, b.half[i]));
+    return a;
+}
+#undef _mm512_range_ps
+#define _mm512_range_ps emulate_range_ps
 
 TERNARY(EmulatedPs, fmadd_ps, _mm256_fmadd_ps)
 #define _mm512_fmadd_ps emulate_fmadd_ps

@@ -3,9 +3,10 @@
  *
  * GELU by the tail of the normal distribution, which loses nothing to cancellation, from a table:
  *     r(a) = a (1 - Phi(a)), a = |v|;  gelu(v) = max(v, 0) - r(a)
- *     a * 8 / 3 = i + d, i = 0 .. 15, |d| <= 1/2;  r ~ a polynomial of degree 5 in d for each i
+ *     i = 0 .. 15 is what 2.87 a rounds to;  r ~ a polynomial of degree 4 in a for each i
  * One permutation looks a coefficient up for 16 values, and there is neither exp nor division. The
- * polynomials are our own fits at Chebyshev's nodes, within 2e-8; beyond 5.625 r stays at 5e-8.
+ * polynomials are our own fits (Lawson's, with coefficients rounded one after the other), within 3e-7 as they
+ * are computed; that of i = 0 is 0 at 0. Beyond 5.4 r stays at 2e-7.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -13,32 +14,28 @@
 #include "kernels/x86/finish.h"
 #include "kernels/x86/simd_avx512.h"
 
-#define GELU_DEGREE 5
-#define GELU_STEPS_PER_UNIT 2.66666675f /* float(8 / 3) */
-#define GELU_END 5.625f                 /* 15 steps */
+#define GELU_DEGREE 4
+#define GELU_END 5.4f
+#define GELU_STEPS_PER_UNIT 2.86851852f /* 15.49 to the end, so that the last one is whole */
+#define MIN_OF_MAGNITUDES 10            /* of vrangeps: the lesser magnitude, without its sign */
 
+/* [power][piece] */
 static const float gelu_table[GELU_DEGREE + 1][16] = {
-    {0.0f, 0.132686332f, 0.169970512f, 0.146581337f, 0.100210808f, 0.056993179f, 0.0275050607f,
-     0.0113726743f, 0.00404969323f, 0.00124563964f, 0.000331565039f, 7.64642173e-05f,
-     1.52896118e-05f, 2.65223525e-06f, 3.99268458e-07f, 5.21758992e-08f},
-    {0.1875f, 0.0803942233f, 0.000290359283f, -0.0405250154f, -0.0478009507f, -0.0369667187f,
-     -0.022196155f, -0.0109006977f, -0.00447961688f, -0.00155894889f, -0.000462681171f,
-     -0.000117634772f, -2.56984731e-05f, -4.83420899e-06f, -7.84279734e-07f, -1.09864779e-07f},
-    {-0.0561010912f, -0.0486147739f, -0.0304374658f, -0.0109410631f, 0.0022762008f, 0.00733030681f,
-     0.0068347347f, 0.00437566126f, 0.00218137656f, 0.000885518442f, 0.000299037143f,
-     8.50209981e-05f, 2.05043798e-05f, 4.21557706e-06f, 7.41458962e-07f, 1.1185589e-07f},
-    {-2.66241113e-06f, 0.0047298735f, 0.00682340609f, 0.00572841754f, 0.00298822229f,
-     0.000549150689f, -0.000666870154f, -0.00084859808f, -0.000584297581f, -0.000294021389f,
-     -0.000116939402f, -3.80039601e-05f, -1.02715412e-05f, -2.33343326e-06f, -4.4868176e-07f,
-     -7.33801997e-08f},
-    {0.00132982573f, 0.000924066466f, 9.65249346e-05f, -0.000561704801f, -0.000708605978f,
-     -0.000466872443f, -0.000153740664f, 3.22145243e-05f, 7.95273154e-05f, 5.9614722e-05f,
-     3.01766067e-05f, 1.17085128e-05f, 3.6504216e-06f, 9.36292281e-07f, 2.00295034e-07f,
-     3.60547965e-08f},
-    {-3.43410575e-05f, -0.000140645556f, -0.000168022249f, -8.35000319e-05f, 1.95825814e-05f,
-     6.56017874e-05f, 5.30352008e-05f, 2.14283737e-05f, 1.65584382e-07f, -6.20285073e-06f,
-     -4.98092641e-06f, -2.48286324e-06f, -9.22302434e-07f, -2.71238321e-07f, -6.49929959e-08f,
-     -1.28981315e-08f},
+    {0.0f, -5.7872272e-05f, -0.00345262536f, -0.0229765084f, -0.0475917384f, 0.00336713251f,
+     0.210714921f, 0.521720648f, 0.759418845f, 0.788778961f, 0.628757119f, 0.399652511f,
+     0.207387716f, 0.0892685726f, 0.0322394781f, 0.00991061516f},
+    {0.500000298f, 0.500926077f, 0.525119722f, 0.613926649f, 0.697538853f, 0.572610021f,
+     0.142682806f, -0.407992661f, -0.775548041f, -0.818273067f, -0.626065969f, -0.375359207f,
+     -0.182788342f, -0.0737998337f, -0.0250353068f, -0.0072462582f},
+    {-0.398957938f, -0.404516369f, -0.470275611f, -0.622972786f, -0.72980392f, -0.614865959f,
+     -0.280035734f, 0.0860458761f, 0.29935658f, 0.322572351f, 0.235953704f, 0.133026451f,
+     0.0606696866f, 0.0229463391f, 0.00730558252f, 0.00198997534f},
+    {0.000237966888f, 0.0153593887f, 0.096363537f, 0.214006275f, 0.274846494f, 0.227810442f,
+     0.111723594f, 0.0034311763f, -0.0516336448f, -0.0572194345f, -0.0398616754f, -0.0210722927f,
+     -0.00898440648f, -0.00317952107f, -0.00094932731f, -0.000243239745f},
+    {0.0652828664f, 0.049161844f, 0.0109360833f, -0.0233285129f, -0.036356315f, -0.0291319415f,
+     -0.0140141286f, -0.00198691199f, 0.00334782735f, 0.00385016715f, 0.0025451025f, 0.00125825987f,
+     0.000500700611f, 0.000165624646f, 4.63437464e-05f, 1.11643294e-05f},
 };
 
 typedef struct {
@@ -49,7 +46,7 @@ static BLOCK GeluTable load_gelu_table(void)
 {
     GeluTable table;
 
-#pragma GCC unroll 6
+#pragma GCC unroll 5
     for (int i = 0; i <= GELU_DEGREE; i++)
         table.coefficients[i] = _mm512_loadu_ps(gelu_table[i]);
     return table;
@@ -57,22 +54,18 @@ static BLOCK GeluTable load_gelu_table(void)
 
 static BLOCK __m512 gelu(__m512 v, const GeluTable *table)
 {
-    const __m512 zero = _mm512_setzero_ps();
-    const __m512 steps = _mm512_set1_ps(GELU_STEPS_PER_UNIT);
-    /* min gives its second operand where one is NaN, max too: v stays NaN */
-    const __m512 a = _mm512_min_ps(_mm512_castsi512_ps(_mm512_and_si512(
-                                       _mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff))),
-                                   _mm512_set1_ps(GELU_END));
+    const __m512 end = _mm512_set1_ps(GELU_END);
+    /* of a number and NaN it is the number; max gives its second operand: v stays NaN */
+    const __m512 a = _mm512_range_ps(v, end, MIN_OF_MAGNITUDES);
     /* 1.5 * 2^23 more leaves the integer in the low bits, of which a permutation takes four */
-    const __m512 shifted = _mm512_fmadd_ps(a, steps, _mm512_set1_ps(0x1.8p23f));
-    const __m512 d = _mm512_fmsub_ps(a, steps, _mm512_sub_ps(shifted, _mm512_set1_ps(0x1.8p23f)));
-    const __m512i i = _mm512_castps_si512(shifted);
+    const __m512i i = _mm512_castps_si512(
+        _mm512_fmadd_ps(a, _mm512_set1_ps(GELU_STEPS_PER_UNIT), _mm512_set1_ps(0x1.8p23f)));
     __m512 r = _mm512_permutexvar_ps(i, table->coefficients[GELU_DEGREE]);
 
-#pragma GCC unroll 6
+#pragma GCC unroll 5
     for (int j = GELU_DEGREE - 1; j >= 0; j--)
-        r = _mm512_fmadd_ps(r, d, _mm512_permutexvar_ps(i, table->coefficients[j]));
-    return _mm512_sub_ps(_mm512_max_ps(zero, v), r);
+        r = _mm512_fmadd_ps(r, a, _mm512_permutexvar_ps(i, table->coefficients[j]));
+    return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), v), r);
 }
 
 void fastvlm_gelu_bias_f32_avx512(float *x, const float *bias, size_t n_rows, size_t n)
@@ -102,13 +95,17 @@ static BLOCK void finish_columns(const FastvlmGemm *gemm, int row, int n_rows, i
     const FastvlmEpilogue *e = &gemm->epilogue;
     const size_t ldc = gemm->ldc, ldr = e->ldr;
     const float *residual = e->residual + (steps.has_residual ? (size_t)row * ldr + column : 0);
-    const __m512 scale = e->scale ? load_part_avx512(e->scale + column, n) : _mm512_set1_ps(1.0f);
+    const __m512 scale =
+        steps.has_scale ? load_part_avx512(e->scale + column, n) : _mm512_setzero_ps();
     const __m512 bias = e->bias ? load_part_avx512(e->bias + column, n) : _mm512_setzero_ps();
     float *c = gemm->c + (size_t)row * ldc + column;
 
     for (int i = 0; i < n_rows; i++, c += ldc) {
-        __m512 v = _mm512_add_ps(_mm512_mul_ps(load_part_avx512(c, n), scale), bias);
+        __m512 v = load_part_avx512(c, n);
 
+        if (steps.has_scale)
+            v = _mm512_mul_ps(v, scale);
+        v = _mm512_add_ps(v, bias);
         if (steps.has_gelu)
             v = gelu(v, table);
         if (steps.has_residual) {

@@ -9,8 +9,9 @@
 #include "kernels/gemm.h"
 #include "kernels/x86/block.h"
 
-/** What an epilogue does besides its scale and bias: constants, of which loops are made. */
+/** What an epilogue does besides its bias: constants, of which loops are made. */
 typedef struct {
+    int has_scale;
     int has_gelu;
     int has_residual;
 } FinishSteps;
@@ -19,18 +20,28 @@ typedef struct {
 typedef void (*FinishStepsFunc)(const FastvlmGemm *gemm, int row, int n_rows, int column,
                                 int n_columns, FinishSteps steps);
 
+static BLOCK void finish_by_residual(const FastvlmGemm *gemm, int row, int n_rows, int column,
+                                     int n_columns, int has_scale, int has_gelu,
+                                     FinishStepsFunc finish)
+{
+    if (gemm->epilogue.residual)
+        finish(gemm, row, n_rows, column, n_columns, (FinishSteps){has_scale, has_gelu, 1});
+    else
+        finish(gemm, row, n_rows, column, n_columns, (FinishSteps){has_scale, has_gelu, 0});
+}
+
 /** Calls `finish`, which is inlined, with the product's steps as constants. */
 static BLOCK void finish_by_steps(const FastvlmGemm *gemm, int row, int n_rows, int column,
                                   int n_columns, FinishStepsFunc finish)
 {
-    if (gemm->epilogue.gelu && gemm->epilogue.residual)
-        finish(gemm, row, n_rows, column, n_columns, (FinishSteps){1, 1});
+    if (gemm->epilogue.scale && gemm->epilogue.gelu)
+        finish_by_residual(gemm, row, n_rows, column, n_columns, 1, 1, finish);
+    else if (gemm->epilogue.scale)
+        finish_by_residual(gemm, row, n_rows, column, n_columns, 1, 0, finish);
     else if (gemm->epilogue.gelu)
-        finish(gemm, row, n_rows, column, n_columns, (FinishSteps){1, 0});
-    else if (gemm->epilogue.residual)
-        finish(gemm, row, n_rows, column, n_columns, (FinishSteps){0, 1});
+        finish_by_residual(gemm, row, n_rows, column, n_columns, 0, 1, finish);
     else
-        finish(gemm, row, n_rows, column, n_columns, (FinishSteps){0, 0});
+        finish_by_residual(gemm, row, n_rows, column, n_columns, 0, 0, finish);
 }
 
 #endif
