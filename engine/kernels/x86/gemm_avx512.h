@@ -26,12 +26,14 @@
 #define PART_UNITS 224 /* of k, at most: 14 KB of each panel, of 32 KB of L1 or more */
 
 /* A single block of rows waits for memory rather than computes. What goes on where it has ended, the
- * processor asks for itself, in several streams, but not across pages: so each asks for a line a page
- * ahead, once in so many. For every line that is slower than for none (Zen 5). */
+ * processor asks for itself, in several streams, but not across pages. One row leaves room for so many loads
+ * on their way that asking for a line a page ahead, once in so many, is all that helps: for every line it is
+ * slower than for none (Zen 5). More rows do not: they ask for every line. */
 #define N_STREAMS 4 /* of half a block's rows and less; of more half as many */
 #define AHEAD_WORDS 1024
 #define AHEAD_UNITS 8
-#define UNITS_AT_ONCE 4 /* of a stream, before the next one's turn */
+#define UNITS_AT_ONCE 4        /* of a stream, before the next one's turn */
+#define LINES_ON_THEIR_WAY 128 /* of all streams, with several rows */
 
 /** Makes a pointer one of its own: GCC 12 would compute 12 rows from one, and spill what it needs. */
 #ifdef FASTVLM_EMULATE
@@ -220,9 +222,9 @@ static inline size_t choose_part_units(size_t n_units)
     return (n_units + n_parts - 1) / n_parts;
 }
 
-/** Units `unit` to unit + n - 1 of stream `s`, whose panel is b; n and n_rows are constants. */
-static BLOCK void add_units(const Product *product, size_t unit, const uint32_t *b, int s, int n,
-                            AddFunc add, int n_rows, __m512i (*sums)[N_STREAMS])
+/** Units `unit` to unit + n - 1, a constant, of one row and one stream, whose panel is b. */
+static BLOCK __m512i add_units(const Product *product, size_t unit, const uint32_t *b, int n,
+                               AddFunc add, __m512i sum)
 {
     const uint32_t *a = product->a + unit * product->unit_words;
 
@@ -230,12 +232,51 @@ static BLOCK void add_units(const Product *product, size_t unit, const uint32_t 
     if (unit % AHEAD_UNITS == 0)
         _mm_prefetch((const char *)(b + AHEAD_WORDS), _MM_HINT_T0);
 #pragma GCC unroll 4
-    for (int j = 0; j < n; j++, a += product->unit_words, b += FASTVLM_PANEL_COLUMNS) {
-        const __m512i words = _mm512_load_si512((const void *)b);
+    for (int j = 0; j < n; j++, a += product->unit_words, b += FASTVLM_PANEL_COLUMNS)
+        sum = add(sum, a, _mm512_load_si512((const void *)b));
+    return sum;
+}
 
+/** One row of all streams, the first of which is b: some units of a stream, then of the next. */
+static BLOCK void add_row(const Product *product, const uint32_t *b, size_t stream_words,
+                          int n_streams, AddFunc add, __m512i *sums)
+{
+    size_t unit = 0;
+
+    for (; product->n_units - unit >= UNITS_AT_ONCE; unit += UNITS_AT_ONCE)
+#pragma GCC unroll 4
+        for (int s = 0; s < n_streams; s++)
+            sums[s] =
+                add_units(product, unit, b + (size_t)s * stream_words, UNITS_AT_ONCE, add, sums[s]);
+    for (; unit < product->n_units; unit++)
+#pragma GCC unroll 4
+        for (int s = 0; s < n_streams; s++)
+            sums[s] = add_units(product, unit, b + (size_t)s * stream_words, 1, add, sums[s]);
+}
+
+/** Several rows: a unit of all streams at a time, so that a word of a row is broadcast for all of them. */
+static BLOCK void add_rows(const Product *product, const uint32_t *b, size_t stream_words,
+                           int n_streams, AddFunc add, int n_rows, __m512i (*sums)[N_STREAMS])
+{
+    const size_t ahead_words = (size_t)(LINES_ON_THEIR_WAY / n_streams) * FASTVLM_PANEL_COLUMNS;
+    const uint32_t *b_end = b + product->n_units * FASTVLM_PANEL_COLUMNS;
+    const uint32_t *a = product->a;
+
+    for (; b < b_end; b += FASTVLM_PANEL_COLUMNS, a += product->unit_words) {
+        __m512i words[N_STREAMS];
+
+#pragma GCC unroll 4
+        for (int s = 0; s < n_streams; s++) {
+            const uint32_t *from = b + (size_t)s * stream_words;
+
+            words[s] = _mm512_load_si512((const void *)from);
+            _mm_prefetch((const char *)(from + ahead_words), _MM_HINT_T0);
+        }
 #pragma GCC unroll 12
         for (int i = 0; i < n_rows; i++)
-            sums[i][s] = add(sums[i][s], a + (size_t)i * product->lda, words);
+#pragma GCC unroll 4
+            for (int s = 0; s < n_streams; s++)
+                sums[i][s] = add(sums[i][s], a + (size_t)i * product->lda, words[s]);
     }
 }
 
@@ -247,22 +288,16 @@ static BLOCK void multiply_streams(const Product *product, int column, int step,
     const size_t n_units = product->n_units, stream_words = (size_t)step * n_units;
     const uint32_t *b = gemm->b + (size_t)column * n_units;
     __m512i sums[BLOCK_ROWS][N_STREAMS];
-    size_t unit = 0;
 
 #pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++)
 #pragma GCC unroll 4
         for (int s = 0; s < n_streams; s++)
             sums[i][s] = start(gemm, column + s * step);
-    for (; n_units - unit >= UNITS_AT_ONCE; unit += UNITS_AT_ONCE)
-#pragma GCC unroll 4
-        for (int s = 0; s < n_streams; s++)
-            add_units(product, unit, b + (size_t)s * stream_words, s, UNITS_AT_ONCE, add, n_rows,
-                      sums);
-    for (; unit < n_units; unit++)
-#pragma GCC unroll 4
-        for (int s = 0; s < n_streams; s++)
-            add_units(product, unit, b + (size_t)s * stream_words, s, 1, add, n_rows, sums);
+    if (n_rows == 1)
+        add_row(product, b, stream_words, n_streams, add, sums[0]);
+    else
+        add_rows(product, b, stream_words, n_streams, add, n_rows, sums);
 #pragma GCC unroll 4
     for (int s = 0; s < n_streams; s++) {
         const Result result = find_result(gemm, 0, column + s * step, 1);
