@@ -18,14 +18,27 @@
 #include "kernels/x86/simd_avx2.h"
 
 #define BLOCK_ROWS 6
-#define PREFETCH_WORDS 512 /* how far ahead few rows, which wait for memory, ask for b */
-#define PREFETCH_MOST_ROWS 2
+#define ASKING_ROWS 24 /* so many wait for memory: one or two ask for b some words ahead, ... */
+#define FEWEST_ROWS 2  /* ... more for the next panel */
+#define FEWEST_AHEAD 512
+#define NEAR_UNITS 256       /* one row asks for the next panel of int8 where both fit into L1 */
 #define WIDE_ROWS 24         /* from how many on a panel is widened before */
 #define WIDE_MOST_UNITS 1536 /* for which there is room: 196 KB */
 
-/** `n_rows` rows (a constant) of 16 columns. */
-static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, size_t k, float *c,
-                               size_t ldc, int n_columns, int n_rows)
+/**
+ * How many words ahead the block of rows at `row` asks for b; 0: not at all. The first block asks for the
+ * next panel, which by then is near for all of them.
+ */
+static size_t find_ahead(int n_rows, int row, size_t panel_words)
+{
+    if (row > 0 || n_rows > ASKING_ROWS)
+        return 0;
+    return n_rows <= FEWEST_ROWS ? FEWEST_AHEAD : panel_words;
+}
+
+/** `n_rows` rows (a constant) of 16 columns; meanwhile asks for b `ahead` words ahead, 0: for nothing. */
+static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, size_t ahead,
+                               size_t k, float *c, size_t ldc, int n_columns, int n_rows)
 {
     __m256 low[BLOCK_ROWS], high[BLOCK_ROWS];
 
@@ -36,8 +49,8 @@ static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, si
         const __m256 b0 = _mm256_load_ps((const float *)b);
         const __m256 b1 = _mm256_load_ps((const float *)b + 8);
 
-        if (n_rows <= PREFETCH_MOST_ROWS)
-            _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
+        if (ahead > 0)
+            _mm_prefetch((const char *)(b + ahead), _MM_HINT_T0);
 #pragma GCC unroll 6
         for (int row = 0; row < n_rows; row++) {
             const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + i);
@@ -52,8 +65,8 @@ static BLOCK void multiply_f32(const float *a, size_t lda, const uint32_t *b, si
 }
 
 /** As above; a word of b holds an even and an odd element of k. */
-static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, size_t n_units,
-                                float *c, size_t ldc, int n_columns, int n_rows)
+static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, size_t ahead,
+                                size_t n_units, float *c, size_t ldc, int n_columns, int n_rows)
 {
     const __m256i odd = _mm256_set1_epi32((int)0xffff0000u);
     __m256 low[BLOCK_ROWS], high[BLOCK_ROWS];
@@ -67,8 +80,8 @@ static BLOCK void multiply_bf16(const float *a, size_t lda, const uint32_t *b, s
         __m256 b0 = _mm256_castsi256_ps(_mm256_slli_epi32(w0, 16));
         __m256 b1 = _mm256_castsi256_ps(_mm256_slli_epi32(w1, 16));
 
-        if (n_rows <= PREFETCH_MOST_ROWS)
-            _mm_prefetch((const char *)(b + PREFETCH_WORDS), _MM_HINT_T0);
+        if (ahead > 0)
+            _mm_prefetch((const char *)(b + ahead), _MM_HINT_T0);
 #pragma GCC unroll 6
         for (int row = 0; row < n_rows; row++) {
             const __m256 value = _mm256_broadcast_ss(a + (size_t)row * lda + 2 * i);
@@ -126,7 +139,7 @@ static BLOCK void multiply_few(const FastvlmGemm *gemm, size_t lda, int column, 
             const __m256i w0 = _mm256_load_si256((const __m256i *)from);
             const __m256i w1 = _mm256_load_si256((const __m256i *)from + 1);
 
-            _mm_prefetch((const char *)(from + PREFETCH_WORDS), _MM_HINT_T0);
+            _mm_prefetch((const char *)(from + FEWEST_AHEAD), _MM_HINT_T0);
             if (is_bf16) {
                 add_element(a, lda, _mm256_castsi256_ps(_mm256_slli_epi32(w0, 16)),
                             _mm256_castsi256_ps(_mm256_slli_epi32(w1, 16)), sums + 2 * p,
@@ -181,10 +194,13 @@ static BLOCK __m256i add_products(__m256i sum, __m256i a, __m256i b)
     return sum;
 }
 
-/** `n_rows` rows (a constant) of 8 columns; c is given the first `n_columns` of them. */
+/**
+ * `n_rows` rows (a constant) of 8 columns; c is given the first `n_columns` of them. Meanwhile asks for b
+ * `ahead` words ahead, 0: for nothing.
+ */
 static BLOCK void multiply_int8(const int16_t *a, size_t lda, const float *scale_a,
-                                const uint32_t *b, const float *scale_b, size_t n_units, float *c,
-                                size_t ldc, int n_columns, int n_rows)
+                                const uint32_t *b, size_t ahead, const float *scale_b,
+                                size_t n_units, float *c, size_t ldc, int n_columns, int n_rows)
 {
     __m256i first[BLOCK_ROWS], second[BLOCK_ROWS]; /* columns 0 .. 3 and 4 .. 7, two sums each */
 
@@ -195,6 +211,8 @@ static BLOCK void multiply_int8(const int16_t *a, size_t lda, const float *scale
         const __m256i b0 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)b));
         const __m256i b1 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)b + 1));
 
+        if (ahead > 0)
+            _mm_prefetch((const char *)(b + ahead), _MM_HINT_T0);
 #pragma GCC unroll 6
         for (int row = 0; row < n_rows; row++) {
             const __m256i four = _mm256_castpd_si256(
@@ -270,12 +288,17 @@ void fastvlm_gemm_f32_avx2(const FastvlmGemm *gemm)
 
     for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
+            const size_t ahead = find_ahead(gemm->n_rows, row, n_units * FASTVLM_PANEL_COLUMNS);
             const float *a = (const float *)gemm->a + (size_t)row * gemm->lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
 
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
-            WITH_ROWS_6(n_rows, multiply_f32, a, gemm->lda, b, n_units, c, gemm->ldc,
-                        gemm->n_columns - column);
+            if (ahead > 0)
+                WITH_ROWS_6(n_rows, multiply_f32, a, gemm->lda, b, ahead, n_units, c, gemm->ldc,
+                            gemm->n_columns - column);
+            else
+                WITH_ROWS_6(n_rows, multiply_f32, a, gemm->lda, b, 0, n_units, c, gemm->ldc,
+                            gemm->n_columns - column);
         }
         fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
         b += n_units * FASTVLM_PANEL_COLUMNS;
@@ -291,12 +314,17 @@ void fastvlm_gemm_bf16_avx2(const FastvlmGemm *gemm)
 
     for (; column < gemm->n_columns; column += FASTVLM_PANEL_COLUMNS) {
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
+            const size_t ahead = find_ahead(gemm->n_rows, row, n_units * FASTVLM_PANEL_COLUMNS);
             const float *a = (const float *)gemm->a + (size_t)row * lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
 
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
-            WITH_ROWS_6(n_rows, multiply_bf16, a, lda, b, n_units, c, gemm->ldc,
-                        gemm->n_columns - column);
+            if (ahead > 0)
+                WITH_ROWS_6(n_rows, multiply_bf16, a, lda, b, ahead, n_units, c, gemm->ldc,
+                            gemm->n_columns - column);
+            else
+                WITH_ROWS_6(n_rows, multiply_bf16, a, lda, b, 0, n_units, c, gemm->ldc,
+                            gemm->n_columns - column);
         }
         fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, FASTVLM_PANEL_COLUMNS);
         b += n_units * FASTVLM_PANEL_COLUMNS;
@@ -325,22 +353,28 @@ static void gemm_wide(const FastvlmGemm *gemm, size_t n_units)
     }
 }
 
-/** Few rows, or more units than gemm_wide() has room for. */
+/**
+ * Few rows, or more units than gemm_wide() has room for. The second half of a panel is near, so that the
+ * first block of rows asks for the next panel with it.
+ */
 static void gemm_narrow(const FastvlmGemm *gemm, size_t n_units)
 {
     const size_t lda = FASTVLM_ROUNDED_ROW_BYTES(gemm->k) / sizeof(int16_t);
+    const size_t panel_words = n_units * FASTVLM_PANEL_COLUMNS;
+    const int asks = gemm->n_rows > 1 || n_units <= NEAR_UNITS;
 
     for (int column = 0; column < gemm->n_columns; column += 8) {
+        const int half = column % FASTVLM_PANEL_COLUMNS;
         const uint32_t *b =
-            gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * n_units * FASTVLM_PANEL_COLUMNS +
-            (size_t)(column % FASTVLM_PANEL_COLUMNS);
+            gemm->b + (size_t)(column / FASTVLM_PANEL_COLUMNS) * panel_words + (size_t)half;
 
         for (int row = 0, n_rows; row < gemm->n_rows; row += n_rows) {
+            const size_t ahead = asks && half > 0 && row == 0 ? panel_words : 0;
             const int16_t *a = (const int16_t *)gemm->a + (size_t)row * lda;
             float *c = gemm->c + (size_t)row * gemm->ldc + column;
 
             n_rows = take_rows(gemm->n_rows - row, BLOCK_ROWS);
-            WITH_ROWS_6(n_rows, multiply_int8, a, lda, gemm->scale_a + row, b,
+            WITH_ROWS_6(n_rows, multiply_int8, a, lda, gemm->scale_a + row, b, ahead,
                         gemm->scale_b + column, n_units, c, gemm->ldc, gemm->n_columns - column);
         }
         fastvlm_gemm_finish(gemm, 0, gemm->n_rows, column, 8);
