@@ -18,8 +18,8 @@
 #include "kernels/x86/simd_avx2.h"
 
 #define BLOCK_ROWS 6
-#define ASKING_ROWS 24 /* so many wait for memory: one or two ask for b some words ahead, ... */
-#define FEWEST_ROWS 2  /* ... more for the next panel */
+#define ASKING_ROWS 24 /* most rows that wait for memory, and so ask for b ahead */
+#define FEWEST_ROWS 2  /* most of them that ask for it FEWEST_AHEAD words ahead, not a panel */
 #define FEWEST_AHEAD 512
 #define NEAR_UNITS 256       /* one row asks for the next panel of int8 where both fit into L1 */
 #define WIDE_ROWS 24         /* from how many on a panel is widened before */
